@@ -28,7 +28,7 @@ import pyarrow as pa
 from pipelines.runners.worker_processes import ENVIRONMENT
 from transforms.kernels.planning.plan import make_plan, share_memory
 from transforms.kernels.randomness import file_key
-from transforms.kernels.records import blocks, compiling
+from transforms.kernels.records import blocks, compiling, sorting
 from transforms.kernels.records.digest import record_hashes
 from transforms.kernels.records.lines import line_offsets
 from transforms.shuffling import spill_pages
@@ -75,7 +75,7 @@ def time_kernels(data: Bytes) -> dict[str, float]:
     keyed = timed("with_keys", lambda: [blocks.with_keys(block, pair) for block in read])
     per_run = max(1, PLAN.run_bytes // blocks.block_footprint(keyed[0]))
     parts = [keyed[low : low + per_run] for low in range(0, len(keyed), per_run)]
-    runs = timed("sort_run", lambda: [blocks.sort_run(part) for part in parts])
+    runs = timed("sort_run", lambda: [sorting.sort_run(part) for part in parts])
     cut = [
         list(spill_pages.cut_run(run, parts=PLAN.buckets, page_bytes=PLAN.page_bytes))
         for run in runs
@@ -92,7 +92,7 @@ def time_kernels(data: Bytes) -> dict[str, float]:
     # a bucket's worth of pages, whatever their keys: the work is the same
     count = max(1, round(len(data) * PLAN.buckets / 4e9))
     groups = [decoded[i::count] for i in range(count)]
-    timed("gather", lambda: [blocks.gather(group) for group in groups])
+    timed("gather", lambda: [sorting.gather(group) for group in groups])
     return taken
 
 

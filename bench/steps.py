@@ -36,7 +36,7 @@ from transforms.formats.readers import ReadOptions, ReadTask
 from transforms.formats.reading import open_span
 from transforms.formats.writing import ShardFormat, open_writer
 from transforms.kernels.randomness import file_key
-from transforms.kernels.records import blocks, find_bad
+from transforms.kernels.records import blocks, find_bad, sorting
 from transforms.kernels.records.compiling import use_loops
 from transforms.shuffling import spill_pages
 
@@ -95,9 +95,9 @@ def walk(steps: Steps, path: Path, kind: str) -> None:
     pair = file_key(seed=0, epoch=0, source="s", pass_number=0, file_name=path.name)
     keyed = steps.time("keys", each, partial(blocks.with_keys, pair=pair), found)
     found.clear()
-    pages = steps.time("cut into pages", cut, steps.time("sort a run", blocks.sort_run, keyed))
+    pages = steps.time("cut into pages", cut, steps.time("sort a run", sorting.sort_run, keyed))
     decoded = steps.time("decode pages", each, spill_pages.decode_page, pages)
-    order = steps.time("gather", each, lambda page: blocks.gather([page.block]), decoded)
+    order = steps.time("gather", each, lambda page: sorting.gather([page.block]), decoded)
     data = steps.time("write a shard", write, order)
     steps.time("- the codec's or Arrow's encoding", encode, order, schema, data)
     steps.time("SHA-256 of a shard", hashlib.sha256, data)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from transforms.kernels.randomness import file_key
-from transforms.kernels.records import blocks, ranges
+from transforms.kernels.records import blocks, ranges, sorting
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.lines import line_offsets
 
@@ -39,7 +39,7 @@ def shuffle(data: bytes, *, name: str, seed: int, shards: int = 1) -> tuple[list
 
     # a record's key is a function of seed, epoch, source, file name and position, nothing else
     pair = file_key(seed=seed, epoch=0, source="default", pass_number=0, file_name=name)
-    ordered = blocks.gather([blocks.with_keys(block, pair)])
+    ordered = sorting.gather([blocks.with_keys(block, pair)])
 
     # a shard is a range of keys
     places = ranges.cut(blocks.column(ordered, "key"), shards)

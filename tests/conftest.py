@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,12 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     two processes of `make test` have to find the same tests.
     """
     return argname if isinstance(val, bytes) and len(val) > 16 else None
+
+
+def pytest_collection_finish() -> None:
+    """Set nine thousand tests aside, which no collection of garbage need look at again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

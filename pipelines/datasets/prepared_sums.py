@@ -158,6 +158,12 @@ def _check_stages(split: SplitEntry) -> list[str]:
             problems.append(f"stage {number} begins at row {stage.first_row}, expected {first}")
         first = stage.first_row + stage.rows
         problems += [f"stage {number}: {what}" for what in _check_sources(stage)]
+        records = [source.records for source in stage.sources if source.records is not None]
+        if len(records) == len(stage.sources):
+            problems += [
+                f"stage {number}: {what}"
+                for what in _unequal(("records of its sources", sum(records), split.records))
+            ]
     return problems
 
 

@@ -12,7 +12,7 @@ from pipelines.inputs.survey import Amount
 from pipelines.jobs.disk_room import Need
 from pipelines.jobs.execute import Planned
 from transforms.datasets.manifest import Manifest, MixtureEntry, TokensEntry
-from transforms.datasets.prepared import PreparedManifest, StageEntry
+from transforms.datasets.prepared import PreparedManifest, SplitEntry, passes_of
 from transforms.storage import layout
 
 
@@ -157,14 +157,16 @@ def _prepared(manifest: PreparedManifest) -> dict[str, Any]:
                 "epoch": split.epoch,
                 "requested": split.asked,
                 **{name: getattr(split, name) for name in numbers},
-                "stages": [_stage(stage) for stage in split.stages],
+                "stages": [_stage(split, number) for number in range(len(split.stages))],
             }
             for split in manifest.splits
         ],
     }
 
 
-def _stage(stage: StageEntry) -> Mapping[str, Any]:
+def _stage(split: SplitEntry, number: int) -> Mapping[str, Any]:
+    stage = split.stages[number]
+    passes = [passes_of(split, number, source) for source in range(len(stage.sources))]
     return {
         "first_row": stage.first_row,
         "rows": stage.rows,
@@ -176,9 +178,11 @@ def _stage(stage: StageEntry) -> Mapping[str, Any]:
                 "share_of_documents": source.share_of_documents,
                 "tokens": source.tokens,
                 "documents": source.documents,
-                "passes_begun": source.passes_begun,
+                "full_passes": passed and passed.finished,
+                "partial_passes": passed and passed.begun - passed.finished,
+                "unused_records": passed and passed.unused,
             }
-            for source in stage.sources
+            for source, passed in zip(stage.sources, passes, strict=True)
         ],
     }
 

@@ -14,6 +14,7 @@ from pipelines.jobs.summary import (
     said_peak,
     token_lines,
     token_warnings,
+    write_passes,
 )
 from pipelines.recipes.cli import LOG
 from pipelines.recipes.recipe import RunSettings
@@ -24,7 +25,13 @@ from pipelines.recipes.values import (
     write_seconds,
     write_share,
 )
-from transforms.datasets.prepared import PreparedManifest, SplitEntry, StageEntry
+from transforms.datasets.prepared import (
+    PassesOf,
+    PreparedManifest,
+    SplitEntry,
+    StageEntry,
+    passes_of,
+)
 from transforms.storage import layout
 
 _MOST = 12  # sources of a mixture, and splits of epochs, that are listed
@@ -191,23 +198,14 @@ def _mixtures(split: SplitEntry) -> Iterator[str]:
             last = stage.first_row + stage.rows - 1
             of += f", stage {number}, rows {stage.first_row:,} to {last:,}"
         yield f"mixture of {of}:"
-        yield from _sources(stage)
+        yield from _sources(
+            stage, [passes_of(split, number, at) for at in range(len(stage.sources))]
+        )
 
 
-def _sources(stage: StageEntry) -> Iterator[str]:
-    rows = [
-        *[
-            [
-                "source",
-                "requested",
-                "of tokens",
-                "of documents",
-                "tokens",
-                "documents",
-                "passes begun",
-            ]
-        ]
-    ]
+def _sources(stage: StageEntry, passes: Sequence[PassesOf | None]) -> Iterator[str]:
+    named = ("source", "requested", "of tokens", "of documents", "tokens", "documents")
+    rows = [[*named, "passes", "unused records"]]
     rows += [
         [
             source.source,
@@ -216,9 +214,12 @@ def _sources(stage: StageEntry) -> Iterator[str]:
             write_share(source.share_of_documents),
             f"{source.tokens:,}",
             f"{source.documents:,}",
-            f"{source.passes_begun:,}",
+            f"{source.passes_begun:,} begun"
+            if passed is None
+            else write_passes(passed.finished, passed.begun),
+            "" if passed is None else f"{passed.unused:,}",
         ]
-        for source in stage.sources[:_MOST]
+        for source, passed in list(zip(stage.sources, passes, strict=True))[:_MOST]
     ]
     yield from table(rows)
     if len(stage.sources) > _MOST:

@@ -55,6 +55,20 @@ def read_tree(root: Path) -> Tree:
     return found
 
 
+def flip(path: Path, at: int = 0, bit: int = 1) -> None:
+    """Flip a bit of one byte of a file."""
+    data = bytearray(path.read_bytes())
+    data[at] ^= bit
+    path.write_bytes(data)
+
+
+def swap(one: Path, other: Path) -> None:
+    """Let two files hold each what the other one held."""
+    data = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(data)
+
+
 def run(*flags: object) -> Manifest:
     """Shuffle in this process."""
     return pipelines.shuffle.run([str(flag) for flag in flags])

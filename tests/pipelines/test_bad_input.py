@@ -517,7 +517,7 @@ def test_an_error_that_nobody_foresaw_is_a_line_with_the_workers_log(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug of ours")
 
-    monkeypatch.setattr("transforms.kernels.records.blocks.sort_run", fail)
+    monkeypatch.setattr("transforms.kernels.records.sorting.sort_run", fail)
     with pytest.raises(RunError, match=r"ZeroDivisionError: a bug of ours.*log: ") as raised:
         run(f"--input={corpus}", f"--output={tmp_path / 'o'}")
     assert "\n" not in str(raised.value)

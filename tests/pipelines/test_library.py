@@ -214,7 +214,7 @@ def test_a_run_that_fails_ends_only_processes_of_its_own(
             bystander.append(subprocess.Popen(["sleep", "60"]))
         raise DataError("broken")
 
-    monkeypatch.setattr("transforms.kernels.records.blocks.sort_run", sort_run)
+    monkeypatch.setattr("transforms.kernels.records.sorting.sort_run", sort_run)
     with pytest.raises(DataError, match="broken"):
         run(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}")
     time.sleep(0.2)

@@ -23,7 +23,7 @@ from tests.pipelines import prepare_oracle as oracle
 from tests.pipelines import prepared
 from tests.pipelines.support import write_tree
 from tests.pipelines.test_tokenize import write_model
-from transforms.datasets.prepared import PreparedManifest
+from transforms.datasets.prepared import PreparedManifest, passes_of
 from transforms.kernels.packing.rows import Packing
 from transforms.kernels.splitting.plan import SplitPlan
 from transforms.mixing import order_documents
@@ -450,6 +450,9 @@ def test_stages_change_the_weights_and_sources_go_on(
         found = manifest.splits[0].stages
         assert [stage.documents for stage in found] == [len(part) for part in laid.stages]
         assert [stage.rows for stage in found] == laid.rows_of
+        ended = passes_of(manifest.splits[0], 4, 0)  # the last stage ends when a is used up
+        assert ended is not None
+        assert ended.unused == 0 < ended.finished
         assert found[0].documents == 20
         assert found[1].tokens <= 400
         assert found[2].rows == 9

@@ -19,7 +19,7 @@ from tests.pipelines.test_prepare_plan import (
     write_texts,
     write_tokenizer,
 )
-from transforms.datasets.prepared import PreparedManifest
+from transforms.datasets.prepared import PreparedManifest, passes_of
 from transforms.errors import UsageError
 
 TEXTS = [" ".join(WORDS[: i % 30]) for i in range(60)] + ["w1 </s> w2", "<s> w3", "w1 </s>"]
@@ -103,6 +103,11 @@ def test_what_was_asked_and_what_came_is_said_of_every_source_and_stage(
     )
     assert first["a"] == (1.0, 20)
     assert last == {"a": (0.5, 20), "b": (0.5, 20)}
+    # of 100 records each: 20 and 20 of one pass of a, and 20 of b
+    passes = [[passes_of(train, stage, source) for source in (0, 1)] for stage in (0, 1)]
+    assert passes == [[(0, 1, 80), (0, 0, 100)], [(0, 1, 60), (0, 1, 80)]]
+    (said,) = (line for line in caplog.messages if line.startswith("b ") and "50.00%" in line)
+    assert said.endswith(" 1st partial              80"), said
 
 
 def test_a_split_that_comes_short_is_warned_of(

@@ -24,7 +24,7 @@ from tests.pipelines.support import (
 from transforms.datasets import write
 from transforms.errors import DovetailError, RunError
 from transforms.kernels.planning.plan import Plan
-from transforms.kernels.records import blocks
+from transforms.kernels.records import sorting
 from transforms.shuffling import partition, spill_files, spill_pages
 from transforms.shuffling.groups import BlockGroup
 
@@ -238,7 +238,7 @@ def test_damage_is_found_where_the_first_level_is_read(
 def test_records_changed_while_they_are_gathered_anew_are_found_when_they_are_written(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = blocks.sort_run
+    real = sorting.sort_run
     runs: list[int] = []
 
     def sort_run(found: Any) -> Any:
@@ -246,8 +246,7 @@ def test_records_changed_while_they_are_gathered_anew_are_found_when_they_are_wr
         run_ = real(found)
         return run_.slice(1) if len(runs) == 150 else run_
 
-    other = types.SimpleNamespace(**{**vars(blocks), "sort_run": sort_run})
-    monkeypatch.setattr(partition, "blocks", other)
+    monkeypatch.setattr(partition, "sorting", types.SimpleNamespace(sort_run=sort_run))
     with pytest.raises(RunError, match="should have"):
         shuffle(source, tmp_path / "o", first=4)
     assert len(runs) >= 150

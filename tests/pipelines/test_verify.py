@@ -17,7 +17,7 @@ import pytest
 
 import pipelines.verify
 from pipelines.verify import verify
-from tests.pipelines.support import join_shards, make_lines, run, write_tree
+from tests.pipelines.support import flip, join_shards, make_lines, run, swap, write_tree
 from transforms.datasets.files_read import add_up
 from transforms.datasets.manifest_files import to_parquet
 from transforms.datasets.reports import SpanReport, SpanReports
@@ -66,18 +66,6 @@ def test_an_empty_dataset_passes(tmp_path: Path) -> None:
     assert verify(str(tmp_path / "o"))[1] == []
 
 
-def _flip(path: Path, at: int, bit: int = 1) -> None:
-    data = bytearray(path.read_bytes())
-    data[at] ^= bit
-    path.write_bytes(data)
-
-
-def _swap(one: Path, other: Path) -> None:
-    data = one.read_bytes()
-    one.write_bytes(other.read_bytes())
-    other.write_bytes(data)
-
-
 def _swap_lines(path: Path) -> None:
     lines = path.read_bytes().splitlines(keepends=True)
     lines[1], lines[2] = lines[2], lines[1]
@@ -88,17 +76,17 @@ def _swap_lines(path: Path) -> None:
     ("harm", "said"),
     [
         pytest.param(
-            lambda d: _flip(d / SHARD.format(2), 100),
+            lambda d: flip(d / SHARD.format(2), 100),
             [SHARD.format(2) + ": .*bytes differ"],
             id="a bit",
         ),
         pytest.param(
-            lambda d: _flip(d / SHARD.format(0), -1),
+            lambda d: flip(d / SHARD.format(0), -1),
             [SHARD.format(0) + ": .*bytes differ"],
             id="a bit of the last line's end",
         ),
         pytest.param(
-            lambda d: _flip(d / SHARD.format(4), 0),
+            lambda d: flip(d / SHARD.format(4), 0),
             [SHARD.format(4) + ": .*bytes differ"],
             id="a bit of a header",
         ),
@@ -142,7 +130,7 @@ def _swap_lines(path: Path) -> None:
         ),
         pytest.param(lambda d: (d / "data/folder").mkdir(), ["data/folder: extra"], id="a folder"),
         pytest.param(
-            lambda d: _swap(d / SHARD.format(1), d / SHARD.format(2)),
+            lambda d: swap(d / SHARD.format(1), d / SHARD.format(2)),
             [SHARD.format(1), SHARD.format(2)],
             id="swapped",
         ),
@@ -193,7 +181,7 @@ def test_shards_of_one_size_that_changed_places_are_told_from_damage(tmp_path: P
     (tmp_path / "in").write_bytes(b"".join(b"%03d\n" % i for i in range(100)))
     run(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'o'}", "--shard_records=20")
     one, other = (tmp_path / "o" / SHARD.format(i) for i in (1, 3))
-    _swap(one, other)
+    swap(one, other)
     assert verify(str(tmp_path / "o"))[1] == [
         f"{SHARD.format(1)}: holds what {SHARD.format(3)} should hold",
         f"{SHARD.format(3)}: holds what {SHARD.format(1)} should hold",

@@ -130,6 +130,20 @@ def stores(server: Server, gcs_port: int) -> dict[str, str]:  # noqa: F811
     }
 
 
+def program(name: str) -> str:
+    """Return the path of a program that ``deploy/flink/programs.py`` gets, or skip where it can't."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import programs; print(programs.{name}())"],
+        cwd=SCRIPT.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        unavailable(done.stderr.strip().rpartition("\n")[2])
+    return done.stdout.strip()
+
+
 @pytest.fixture(scope="session")
 def flink(stores: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Give a cluster of two TaskManagers with two slots each."""
@@ -145,17 +159,7 @@ def flink(stores: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture(scope="session")
 def prism() -> list[str]:
     """Return the flags by which a command uses Prism."""
-    code = "import programs; print(programs.prism())"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=SCRIPT.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        unavailable(done.stderr.strip().rpartition("\n")[2])
-    return ["--runner=PrismRunner", f"--prism_location={done.stdout.strip()}"]
+    return ["--runner=PrismRunner", f"--prism_location={program('prism')}"]
 
 
 @pytest.fixture

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from tests.pipelines.support import ROOT
-from tests.runners.conftest import SCRIPT, unavailable
+from tests.runners.conftest import program
 
 pytestmark = pytest.mark.runners
 
@@ -31,16 +28,7 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-c", "import programs; print(programs.operator())"],
-        cwd=SCRIPT.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        unavailable(done.stderr.strip().rpartition("\n")[2])
-    with zipfile.ZipFile(Path(done.stdout.strip())) as jar:
+    with zipfile.ZipFile(program("operator")) as jar:
         (version,) = yaml.safe_load(jar.read(CRD))["spec"]["versions"]
     assert version["name"] == "v1beta1"
     return dict(version["schema"]["openAPIV3Schema"])

@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from tests.transforms.kernels import oracles
-from transforms.kernels.records import blocks
+from transforms.kernels.records import blocks, sorting
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.ranges import WHOLE
 from transforms.shuffling.groups import BlockGroup
@@ -88,7 +88,7 @@ def make_run(rows: Iterable[Row], *, sources: int = 1, line_end: bytes = b"\n") 
             source=source if sources > 1 else None,
         )
         parts.append(block.set_column(0, "key", block.column(0)))
-    return blocks.sort_run(parts)
+    return sorting.sort_run(parts)
 
 
 def make_runs(rows: Sequence[Row], count: int, *, sources: int = 1) -> list[pa.RecordBatch]:

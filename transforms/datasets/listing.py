@@ -97,7 +97,10 @@ def list_sources(
     apart: str = "",
     sifted: Sifted = lambda sieve: None,
 ) -> Files:
-    """List all sources' files, sorted by source and name; else as ``list_source``."""
+    """List all sources' files, sorted by source and name.
+
+    ``sources`` are patterns by source name; other arguments and errors are those of ``list_source``.
+    """
     files = Files.join(
         list_source(name, sources[name], extensions=extensions, apart=apart, sifted=sifted)
         for name in sorted(sources)

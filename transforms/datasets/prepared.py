@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -97,6 +98,7 @@ class SourceOfSplit(_Part):
         source: its name.
         asked: the requested share, of what ``weigh_by`` of the recipe says; None without weights.
         share_of_documents, share_of_tokens: the actual shares.
+        records: of the source, that fell to the split; None in older datasets.
         documents, tokens: that the split took, again for each pass.
         tokenized_documents, tokenized_tokens: that went through the tokenizer for it.
         passes_begun: of the source.
@@ -105,6 +107,7 @@ class SourceOfSplit(_Part):
 
     source: str
     asked: float | None = None
+    records: _Count | None = None
     share_of_documents: float
     share_of_tokens: float
     documents: _Count
@@ -168,6 +171,40 @@ class SplitEntry(_Part):
     truncation: float
     concatenation: float
     stages: list[StageEntry]
+
+
+class PassesOf(NamedTuple):
+    """How often a source was passed.
+
+    Attributes:
+        finished, begun: passes.
+        unused: records of the last pass that weren't used.
+    """
+
+    finished: int
+    begun: int
+    unused: int
+
+
+def passes_of(split: SplitEntry, stage: int, source: int) -> PassesOf | None:
+    """Return how often a source had been passed when a stage ended.
+
+    Args:
+        split: of which.
+        stage: its number; a pass that one stage begins goes on in the next.
+        source: its place in the stages' lists.
+
+    Returns:
+        None if the manifest doesn't say it: an older one, or one with too many passes to list.
+    """
+    used: Counter[int] = Counter()
+    for entry in (one.sources[source] for one in split.stages[: stage + 1]):
+        if entry.records is None or len(entry.passes) == MOST_PASSES:
+            return None
+        records = entry.records
+        used.update({one.number: one.documents for one in entry.passes})
+    finished = sum(number == records for number in used.values())
+    return PassesOf(finished, len(used), records - (used[max(used)] if used else 0))
 
 
 class PreparedManifest(_Part):

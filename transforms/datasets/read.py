@@ -44,6 +44,8 @@ class ReadRecords(beam.PTransform):  # type: ignore[misc]  # Beam's classes are 
     SpanReports. Listing happens inside the pipeline, and must find what was found when the job was
     planned.
 
+    Workers raise InputError where nothing is found, DataError where a record is bad or a file changed.
+
     Attributes:
         sources: patterns by source name.
         extensions: as of ``list_source``.

@@ -64,7 +64,14 @@ class TokenCounts:
         checked_bytes: int = 0,
         negative_log_probs: F64 = _NONE,
     ) -> TokenCounts:
-        """Count records with so many tokens each; else as of ``Encoded`` and the attributes."""
+        """Count records.
+
+        Args:
+            tokens: int64[r], of each record.
+            bytes: of all texts.
+            unknown, unknown_of, checked_records, checked_bytes: as of ``Encoded``.
+            negative_log_probs: float64[r], as of ``Encoded``.
+        """
         _, exponents = np.frexp(tokens)  # 0 for 0, else the number of bits
         known = not np.isnan(negative_log_probs).any()
         return cls(

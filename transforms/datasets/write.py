@@ -69,6 +69,9 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
     A shard appears under its name when it is whole, so a reader never sees a part of one, and a
     retried writer writes the same bytes again.
 
+    Workers raise LosslessError where a shard's records aren't those that were read, or where a file,
+    read back, isn't what was written.
+
     Attributes:
         output: URL of the dataset's folder.
         run_id: whose marker has to stand in the output to publish; "" for none, in a pipeline that
@@ -176,6 +179,15 @@ def write_shard(
 
     What is encoded is checked when it is read back; here only to name the source, if there are
     several.
+
+    Args:
+        file: binary, open for writing; it isn't closed.
+        ordered: blocks in their order, with what they have to be.
+        shard: which one it is.
+        path: of the shard, for the report and errors.
+        form: what shards are.
+        sources: how many sources the records are of.
+        progress: where to count; None for nowhere.
 
     Raises:
         DataError: a record can't be written so that a reader finds it again.

@@ -55,6 +55,9 @@ class WriteManifest(beam.PTransform):  # type: ignore[misc]
     ``(spans, shards) -> None``, a tuple of PCollections of SpanReports and of ShardReport; of a
     mixture ``(spans, shards, mixed)``, as InterleaveSources gives them.
 
+    Workers raise LosslessError, which names the source, where what was written, left out and unused
+    isn't what was read, or where a shard is missing. There is no manifest then.
+
     Attributes:
         output: URL of the dataset's folder.
         sources: names of the sources.
@@ -121,7 +124,16 @@ def _write_manifest(
 def publish_manifest(
     spans: Iterable[SpanReports], config: WriteManifest, make: Callable[[FilesRead], Manifest]
 ) -> None:
-    """Add up what was read, make the manifest of it, and write it."""
+    """Add up what was read, make the manifest of it, and write it.
+
+    Args:
+        spans: what was read.
+        config: where it is written.
+        make: compares what was read with what was written, and returns the manifest.
+
+    Raises:
+        DovetailError: as ``make`` does; or the manifest can't be written.
+    """
     storage.configure(config.storage_options)
     files = add_up(spans, config.sources, config.expected)
     manifest = _list_apart(make(files), files, config)

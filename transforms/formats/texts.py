@@ -283,7 +283,14 @@ def _block(
 def texts_of(
     block: pa.RecordBatch, kind: LineKind | None, options: ReadOptions, *, source: int | None
 ) -> Iterator[Found]:
-    """Take the texts of a block of lines of a kind, or of rows (None), bad ones as they stand there."""
+    """Yield the texts of a block of lines or rows; bad records are as they stand in the block.
+
+    Args:
+        block: lines, or rows whose first column is the text.
+        kind: of the lines; None for rows.
+        options: which field is the text, what is kept beside it, and how texts are validated.
+        source: index for a ``source`` column; None for none.
+    """
     field, kept = options.text_field or "", options.kept
     if kind == "plain":
         found = Found(_block(block, blocks.bare(block), source))

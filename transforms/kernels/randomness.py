@@ -87,7 +87,14 @@ def mix(values: U64) -> U64:
 
 
 def file_key(*, seed: int, epoch: int, source: str, pass_number: int, file_name: str) -> KeyPair:
-    """Return the pair that keys the records of one file in one pass."""
+    """Return the pair that keys the records of one file in one pass, as of ``record_keys``.
+
+    Args:
+        seed, epoch: of the dataset.
+        source: its name.
+        pass_number: of the source, from 0.
+        file_name: the path below the source's root, without one codec suffix.
+    """
     return derive(seed, epoch, source, pass_number, file_name)
 
 

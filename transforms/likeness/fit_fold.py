@@ -37,7 +37,16 @@ class FoldFit(NamedTuple):
 def fit_fold(
     fold: int, sample: FitSample, folds: U8, matrix: Matrix, *, spec: FeatureSpec, seed: int
 ) -> FoldFit:
-    """Fit the model that scores a fold: stopped, chosen and calibrated by another fold's loss."""
+    """Fit the model that scores a fold: stopped, chosen and calibrated by another fold's loss.
+
+    Args:
+        fold: its number.
+        sample: n records of both sets.
+        folds: uint8[n], which fold each record is in.
+        matrix: features of the records.
+        spec: what the features are.
+        seed: of the order in which records are learned from.
+    """
     stopping = (fold + 1) % FOLDS
     held = np.flatnonzero(folds == stopping)
     seen = (folds != stopping) & (folds != fold)

@@ -128,7 +128,7 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
         return shards, every, laid_out.mixed
 
     def count_shards(self, counted: Counted) -> int:
-        """Return how many shards a mixture makes."""
+        """Return how many shards a mixture makes, of what was ``counted`` of it."""
         if self.shard_records is not None:
             return max(1, -(-counted.length // self.shard_records))
         if self.num_shards is not None:
@@ -136,7 +136,7 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
         return count_shards(counted.about(counted.draft.amounts.bytes))
 
     def shard_range(self, number: int, of: int, length: int) -> tuple[int, int]:
-        """Return which positions a shard holds."""
+        """Return which positions [begin, end) of ``length`` shard ``number`` of ``of`` holds."""
         size = self.shard_records
         if size is not None:
             return number * size, min((number + 1) * size, length)

@@ -12,7 +12,7 @@ from transforms.kernels.records.digest import Digest
 from transforms.kernels.schedules.mixture import asked_shares
 from transforms.mixing.ordering import Bounds, Ordering, read_once
 from transforms.mixing.spill_tokens import Made, add_made, require_tokenized
-from transforms.packing.document_files import digests_of
+from transforms.packing.documents import digests_of
 from transforms.packing.lay_documents import LaidChunk, OfPass, by_pass
 from transforms.packing.pack_documents import Begun
 from transforms.storage import files as storage

@@ -11,7 +11,7 @@ from transforms.datasets.write import Ordered
 from transforms.errors import LosslessError
 from transforms.kernels.arrays import I64, U64
 from transforms.kernels.randomness import pass_key, record_keys
-from transforms.kernels.records import blocks
+from transforms.kernels.records import blocks, sorting
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.ranges import WHOLE
 from transforms.mixing.packed_shards import Share
@@ -35,7 +35,7 @@ def _hold(share: Share, streams: Streams) -> pa.RecordBatch:
     (cut,) = share.cuts
     found = BlockGroup(cut.pages).read(WHOLE, limit=1 << 62)
     expected = expected_digests(found, sources=1)
-    block = blocks.gather([page.block for page in found])
+    block = sorting.gather([page.block for page in found])
     name = streams.name(share.source)
     blocks.require_digests(block, expected, what=f"source {name}")
     if len(block) != share.records:

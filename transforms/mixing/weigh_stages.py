@@ -119,7 +119,15 @@ def find_bounds(
     made: list[Made],
     ordering: Ordering,
 ) -> Bounds:
-    """Find how much of each source may be needed for all stages together."""
+    """Find how much of each source may be needed for all stages together.
+
+    Args:
+        weighed: the stages' schedules, not counted yet.
+        counts: (stage, source, begin, end) and what was counted there.
+        tallies: records by bucket, of what was spilled.
+        made: documents and tokens, of what was tokenized.
+        ordering: what is asked.
+    """
     rows = ((key[0], Item(*key[1:]), row) for key, row in counts)
     amounts, ended = weighed.amounts, []
     used = np.zeros(ordering.streams.count, np.int64)

@@ -14,7 +14,7 @@ from transforms.kernels.packing.conservation import bare_ranges, rest_of, row_ha
 from transforms.kernels.packing.counts import Counts
 from transforms.kernels.packing.fill import fill
 from transforms.kernels.packing.rows import Packing, Pieces, Rows, row_lengths
-from transforms.packing.document_files import Documents, join
+from transforms.packing.documents import Documents, join
 from transforms.packing.parts import Part
 
 

@@ -15,13 +15,8 @@ from transforms.datasets.write import FileRecords
 from transforms.kernels.arrays import I64, U64
 from transforms.kernels.records import blocks
 from transforms.kernels.records.digest import Digest
-from transforms.packing.document_files import (
-    DocumentFile,
-    Documents,
-    DocumentWriter,
-    digests_of,
-    documents_in,
-)
+from transforms.packing.document_files import DocumentFile, DocumentWriter
+from transforms.packing.documents import Documents, digests_of, documents_in
 from transforms.storage import files as storage
 from transforms.workers.progress import Progress, Watched
 from transforms.workers.slots import Slot

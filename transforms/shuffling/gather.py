@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from transforms.datasets.write import Ordered
 from transforms.errors import LosslessError
-from transforms.kernels.records import blocks
+from transforms.kernels.records import blocks, sorting
 from transforms.kernels.records.digest import Digest
 from transforms.kernels.records.ranges import KeyRange
 from transforms.shuffling import spill_pages
@@ -63,7 +63,7 @@ def gather_piece(piece: Piece, *, limit: int, sources: int) -> Iterator[Ordered]
     skip, left = piece.skip, piece.take
     for found in read_parts(piece.group, piece.part, limit=limit):
         expected = expected_digests(found, sources=sources)
-        block = blocks.gather(take_blocks(found))
+        block = sorting.gather(take_blocks(found))
         begin = min(skip, len(block))
         wanted = block.slice(begin, left)
         skip -= begin
@@ -105,7 +105,7 @@ def gather_batch(pieces: Sequence[Piece]) -> list[Ordered]:
             "and disk, then run again"
         )
     expected = [expected_digests(part, sources=1) for part in found]
-    whole = [blocks.gather(take_blocks(part)) for part in found]
+    whole = [sorting.gather(take_blocks(part)) for part in found]
     mine = [block.slice(p.skip, p.take) for block, p in zip(whole, pieces, strict=True)]
     cut = [i for i, part in enumerate(mine) if len(part) < len(whole[i])]
     if cut:  # the rest is in other shards: check here, where all of it is

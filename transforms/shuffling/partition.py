@@ -17,7 +17,7 @@ from transforms.datasets.identity import REREAD, Origin
 from transforms.datasets.reports import Tally
 from transforms.errors import LosslessError
 from transforms.kernels.randomness import pass_key, record_keys
-from transforms.kernels.records import blocks
+from transforms.kernels.records import blocks, sorting
 from transforms.kernels.records.ranges import WHOLE
 from transforms.shuffling.file_ranges import FileRange, write_references
 from transforms.shuffling.groups import BlockGroup, require_intact
@@ -178,7 +178,7 @@ class _GatherRuns(beam.DoFn):  # type: ignore[misc]
         """Spill what is held."""
         if self._held:
             with self._progress.doing("sorting records"):
-                runs = {stream: blocks.sort_run(held) for stream, held in self._gathered.items()}
+                runs = {stream: sorting.sort_run(held) for stream, held in self._gathered.items()}
             self._clear()
             yield from self._write(runs)
 

@@ -55,7 +55,16 @@ class Streams:
         bucket_bytes: int = 64 << 20,
         partitions: int = 1,
     ) -> Streams:
-        """Return the one stream of all records of some sources, to be shuffled as one."""
+        """Return the one stream of all records of some sources, to be shuffled as one.
+
+        Args:
+            sources: their names, in any order.
+            seed, epoch: of the shuffle, any integers.
+            buckets: how many equal ranges of keys the stream is cut into, at least 1. A worker holds one
+                of them in memory.
+            bucket_bytes: footprint that a bucket may have there.
+            partitions: into how many ranges the stream is cut first, for very large inputs; 1 for none.
+        """
         return cls(
             sources=tuple(sorted(sources)),
             union=True,
@@ -97,12 +106,12 @@ class Streams:
         return 2 if self.partitions and self.partitions[stream % self.count] > 1 else 1
 
     def name_part(self, part: tuple[int, int]) -> str:
-        """Return what a stream's partition is called where something is wrong with it."""
+        """Return what a partition (stream, number) is called where something is wrong with it."""
         number, source = divmod(part[0], self.count)
         return f"source {self.name(source)}, pass {number}, partition {part[1]}"
 
     def wanted(self, file: Origin) -> tuple[int, int]:
-        """Return which buckets of a pass are to be spilled: from the first to before the second."""
+        """Return which buckets of a file's pass are to be spilled: [first, second)."""
         source = self.number(file) % self.count
         needed = self.first_needed[source]
         if file.pass_number == REREAD:

@@ -68,7 +68,14 @@ def takes_parts(output: str) -> bool:
 
 
 def begin(output: str, path: str, *, size: int, run_id: str) -> FileInParts:
-    """Begin a file; done twice, what the first one began is cleared with the run's other leavings."""
+    """Begin a file that many workers write; done twice, the first one's is cleared at the run's end.
+
+    Args:
+        output: URL of the dataset's folder.
+        path: of the file below it.
+        size: in bytes, of all parts together.
+        run_id: whose marker stands in the output.
+    """
     if storage.is_local(output):
         folder = storage.join(output, layout.TEMPORARY + run_id)
         storage.make_folder(folder)

@@ -152,9 +152,14 @@ class Tokenizer:
     def encode(
         self, texts: str | bytes | Iterable[str | bytes], **how: Unpack[How]
     ) -> list[int] | list[list[int]]:
-        """Encode a text to its ids, or several to a list of each one's.
+        """Encode a text to its ids, or several texts to a list of each one's.
 
-        Arguments and errors are those of ``encode_batch``.
+        Args:
+            texts: one text, or an iterable of them.
+            how: keywords of ``encode_batch``.
+
+        Raises:
+            DataError, UsageError: as of ``encode_batch``.
 
         >>> tokenizer.encode("How do you do?", add_eos=True)  # doctest: +SKIP
         [1083, 470, 339, 470, 29, 2]
@@ -176,7 +181,7 @@ class Tokenizer:
         bos_token: str | None = None,
         eos_token: str | None = None,
     ) -> Encoded:
-        """Encode texts, to arrays.
+        """Encode texts to arrays: ids uint32[k], offsets int64[r + 1], and what statistics need.
 
         What a text comes to depends on the model, the law, the seed, the epoch, the text and its
         identity, and on nothing else: not on the batch, nor on its place in it where identities
@@ -185,7 +190,7 @@ class Tokenizer:
         Args:
             texts: r of them; empty ones have no ids but bos and eos.
             sampling: the law.
-            seed, epoch: another one draws afresh.
+            seed, epoch: from 0; another one draws afresh.
             identities: one a text, each an int from 0 below 2**64, a str or bytes; by default its place.
             add_bos, add_eos: put the model's bos and eos around each text.
             bos_token, eos_token: what they are, where it isn't what the model says: a token, or an id
@@ -210,7 +215,15 @@ class Tokenizer:
         )
 
     def end(self, role: Role, asked: str | None = None) -> End:
-        """Say what the model's bos or eos is; arguments and errors as of ``choose_end``."""
+        """Say what the model's bos or eos is.
+
+        Args:
+            role: ``bos`` or ``eos``.
+            asked: a token as the model's file writes it, or an id in digits; None for the model's own.
+
+        Raises:
+            UsageError: there is none, or not the one that was asked for.
+        """
         if (role, asked) not in self._ends:
             self._ends[role, asked] = choose_end(self.model, role, asked)
         return self._ends[role, asked]
@@ -218,8 +231,13 @@ class Tokenizer:
     def encode_keyed(self, texts: Texts, keys: U64, *, sampling: Sampling = OFF) -> Encoded:
         """Encode records, each with a key for its draws, without bos and eos around them.
 
+        Args:
+            texts: r records.
+            keys: uint64[r], as of ``identity_keys``.
+            sampling: the law.
+
         Raises:
-            DataError: as of ``encode_batch``.
+            DataError, UsageError: as of ``encode_batch``.
         """
         model = self.model
         if sampling.law == "stochastok":
@@ -273,10 +291,10 @@ class Tokenizer:
         return Encoded(found.ids, ends, found.unknown, of, surprises)
 
     def find_unencodable(self, texts: Texts) -> dict[int, str]:
-        """Say which records no sequence of pieces covers, by number, and why.
+        """Say which records of ``texts`` can't be encoded: their numbers, and why.
 
-        Only models without all bytes, and without an unknown, have such; and records with a control
-        string are, where those fail.
+        That is text that no sequence of pieces covers (only models without all bytes and without an
+        unknown have such), and records with a control string where those fail.
         """
         model = self.model
         bad = self._with_control(texts) if self._refuses_control else {}
@@ -300,7 +318,7 @@ class Tokenizer:
         return self._control_strings.find(*texts)
 
     def count_control(self, texts: Texts) -> dict[str, tuple[int, int]]:
-        """Return how many records hold each control string, and how often; of those that there are."""
+        """Return (records that hold it, times in all) of each control string that ``texts`` hold."""
         hits = self.find_control(texts)
         found = {}
         for number in np.unique(hits.strings).tolist():
@@ -345,7 +363,7 @@ class Tokenizer:
         return self.model.decode(ids)
 
     def decode_batch(self, lists: Iterable[Sequence[int]]) -> list[str]:
-        """Turn ids back into texts.
+        """Turn several lists of ids back into texts, a text for each list.
 
         Raises:
             DataError: an id isn't one of the model's.
@@ -353,7 +371,7 @@ class Tokenizer:
         return [self.model.decode(ids) for ids in lists]
 
     def spell(self, ids: Sequence[int]) -> list[str]:
-        """Return what each id stands for, as the model's file writes it, to be looked at.
+        """Return what each of the ids stands for, as the model's file writes it, to be looked at.
 
         Raises:
             DataError: an id isn't one of the model's.
@@ -368,7 +386,7 @@ class Tokenizer:
         return [surfaces[i].decode(errors="backslashreplace") for i in self.model.check_ids(ids)]
 
     def require(self, sampling: Sampling) -> None:
-        """Raise UsageError where the model can't be sampled so."""
+        """Raise UsageError where the model can't be sampled by the law of ``sampling``."""
         law, model = sampling.law, self.model
         if law in ("off", "stochastok"):
             return
@@ -393,7 +411,7 @@ class Tokenizer:
             )
 
     def prepare(self, sampling: Sampling) -> None:
-        """Make a law's tables, and compile what it needs unless that was kept, before they are needed.
+        """Make the tables of ``sampling``'s law, and compile what it needs, before they are needed.
 
         Raises:
             UsageError: the model can't be sampled so, or not with such an alpha.

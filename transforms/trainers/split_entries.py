@@ -72,6 +72,7 @@ def _stage(split: OrderedSplit, part: PackedPart, stage: OfStage, first: int) ->
             SourceOfSplit(
                 source=name,
                 asked=stage.asked[number] if stage.asked else None,
+                records=split.read[name].records,
                 share_of_documents=have / documents if documents else 0.0,
                 share_of_tokens=some / tokens if tokens else 0.0,
                 documents=have,

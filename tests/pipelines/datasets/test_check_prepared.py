@@ -19,7 +19,7 @@ import pipelines.verify
 from pipelines.datasets.shard_files import sha256
 from pipelines.verify import verify
 from tests.pipelines.datasets.prepared import write_prepared
-from tests.pipelines.support import write_tree
+from tests.pipelines.support import swap, write_tree
 from tests.transforms.trainers.support import KINDS, accepts, dataset_of
 from transforms.trainers.formats import FORMATS
 
@@ -115,12 +115,6 @@ def _cut(path: Path, size: int) -> None:
     _refresh(path)
 
 
-def _swap(one: Path, other: Path) -> None:
-    data = one.read_bytes()
-    one.write_bytes(other.read_bytes())
-    other.write_bytes(data)
-
-
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
@@ -155,7 +149,7 @@ def _swap(one: Path, other: Path) -> None:
             id="missing",
         ),
         pytest.param(
-            lambda d: _swap(d / TRAIN.format(0), d / TRAIN.format(1)),
+            lambda d: swap(d / TRAIN.format(0), d / TRAIN.format(1)),
             [f"{TRAIN.format(i)}: holds what {TRAIN.format(1 - i)} should hold" for i in (0, 1)],
             id="swapped",
         ),
@@ -307,7 +301,7 @@ def test_a_swapped_file_is_named_by_its_own_format(tmp_path: Path) -> None:
     write_prepared(tmp_path, formats=["flat", "megatron"], kind="none")
     flat = [tmp_path / "flat" / TRAIN.format(i) for i in (0, 1)]
     assert flat[0].read_bytes() == (tmp_path / "megatron" / TRAIN.format(0)).read_bytes()
-    _swap(*flat)
+    swap(*flat)
     assert verify(str(tmp_path))[1] == [
         f"flat/{TRAIN.format(i)}: holds what flat/{TRAIN.format(1 - i)} should hold" for i in (0, 1)
     ]

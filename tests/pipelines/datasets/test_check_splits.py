@@ -16,7 +16,7 @@ import pytest
 import pipelines.show
 import pipelines.verify
 from pipelines.verify import verify
-from tests.pipelines.support import make_lines, run, write_splits
+from tests.pipelines.support import flip, make_lines, run, swap, write_splits
 from transforms.errors import UsageError
 
 TRAIN, TEST = "data/train-0000{}-of-00002.jsonl", "data/test-0000{}-of-00002.jsonl"
@@ -61,22 +61,10 @@ def test_an_intact_dataset_of_splits_passes(dataset: Path) -> None:
     assert pipelines.verify.main([str(dataset)]) == 0
 
 
-def _flip(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[0] ^= 1
-    path.write_bytes(data)
-
-
-def _swap(one: Path, other: Path) -> None:
-    data = one.read_bytes()
-    one.write_bytes(other.read_bytes())
-    other.write_bytes(data)
-
-
 def _exchange(dataset: Path) -> None:
     """Exchange a shard of test with one of validation, in the manifest's account too."""
     one, other = TEST.format(0), TEST.format(0).replace("test", "validation")
-    _swap(dataset / one, dataset / other)
+    swap(dataset / one, dataset / other)
 
     def change(manifest: Content) -> None:
         shards = {shard["path"]: shard for shard in manifest["shards"]}
@@ -100,7 +88,7 @@ def _add_up(manifest: Content) -> None:
     ("harm", "said"),
     [
         pytest.param(
-            lambda d: _flip(d / TEST.format(1)),
+            lambda d: flip(d / TEST.format(1)),
             [TEST.format(1) + ": its bytes differ"],
             id="a bit of a small split",
         ),
@@ -118,7 +106,7 @@ def _add_up(manifest: Content) -> None:
             id="a split that nobody lists",
         ),
         pytest.param(
-            lambda d: _swap(d / TEST.format(0), d / TRAIN.format(1)),
+            lambda d: swap(d / TEST.format(0), d / TRAIN.format(1)),
             [
                 TEST.format(0) + ": holds what " + TRAIN.format(1),
                 TRAIN.format(1) + ": holds what " + TEST.format(0),
@@ -135,7 +123,7 @@ def _add_up(manifest: Content) -> None:
         ),
         pytest.param(lambda d: (d / "like.json").unlink(), ["like.json: missing"], id="no model"),
         pytest.param(
-            lambda d: _flip(d / "like.svg"), ["like.svg: its bytes differ"], id="the figure"
+            lambda d: flip(d / "like.svg"), ["like.svg: its bytes differ"], id="the figure"
         ),
         pytest.param(
             lambda d: [(d / "like.json").unlink(), (d / "like.json").symlink_to("/dev/zero")],

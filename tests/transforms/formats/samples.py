@@ -10,7 +10,7 @@ import io
 import lzma
 import random
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import lz4.frame
@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from backports import zstd
 
-from transforms.formats.readers import Reader, ReadOptions, ReadTask
+from transforms.formats.readers import Found, Reader, ReadOptions, ReadTask
 from transforms.formats.reading import open_span
 from transforms.formats.writing import ShardFormat, open_writer
 from transforms.kernels.records import blocks
@@ -269,6 +269,34 @@ def read(
         digest += Digest.total(blocks.digests(block, sources=1))
         largest = max(largest, blocks.payload_bytes(block))
     return Span(found, reader.covered(digest), reader.whole, largest)
+
+
+def read_spans(
+    data: bytes, name: str, *, spans: int = 1, source: int | None = None, **options: Any
+) -> Iterator[Found]:
+    """Yield what our reader finds in each span of a file; in the end all has to cover the file."""
+    covered, whole = 0, set()
+    for i in range(spans):
+        reader = open_span(
+            io.BytesIO(data),
+            ReadTask(
+                name=name,
+                size=len(data),
+                start=len(data) * i // spans,
+                stop=len(data) * (i + 1) // spans,
+                options=ReadOptions(**options),
+                source=source,
+            ),
+        )
+        digest = Digest()
+        for found in reader:
+            digest += blocks.digests(found.block, sources=1)[0]
+            if found.bad is not None:
+                digest += blocks.digests(found.bad, sources=1)[0]
+            yield found
+        covered += reader.covered(digest)
+        whole.add(reader.whole)
+    assert whole - {None} == {covered}
 
 
 def positions(sample: Sample, records: list[Any]) -> list[int]:

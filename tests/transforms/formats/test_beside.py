@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.transforms.formats.samples import PACK, SUFFIX, draws
+from tests.transforms.formats.samples import PACK, SUFFIX, draws, read_spans
 from tests.transforms.formats.test_texts import (
     _LINES,
     make_texts,
@@ -27,8 +27,7 @@ from transforms.formats import small_files
 from transforms.formats.beside import look_beside
 from transforms.formats.kept import Kept
 from transforms.formats.line_format import LineFormat
-from transforms.formats.readers import Beside, ReadOptions, ReadTask
-from transforms.formats.reading import open_span
+from transforms.formats.readers import Beside, ReadOptions
 from transforms.kernels.records import blocks
 from transforms.kernels.records.contents import (
     OWN_TEXT,
@@ -45,30 +44,12 @@ def read(data: bytes, name: str, *, spans: int = 1, **options: Any) -> tuple[Any
     """Return the blocks of all spans, and (position, reason) of what is bad."""
     found: list[pa.RecordBatch] = []
     bad: list[tuple[int, str]] = []
-    covered, whole = 0, set()
-    for i in range(spans):
-        reader = open_span(
-            io.BytesIO(data),
-            ReadTask(
-                name=name,
-                size=len(data),
-                start=len(data) * i // spans,
-                stop=len(data) * (i + 1) // spans,
-                options=ReadOptions(**{"chunk_bytes": 1 << 14, **options}),
-                source=3,
-            ),
-        )
-        digest = Digest()
-        for block, dropped, reasons in reader:
-            digest += blocks.digests(block, sources=1)[0]
-            found += [block] if len(block) else []
-            if dropped is not None:
-                assert blocks.kept_of(dropped) is None
-                digest += blocks.digests(dropped, sources=1)[0]
-                bad += zip(dropped.column("position").to_pylist(), reasons, strict=True)
-        covered += reader.covered(digest)
-        whole.add(reader.whole)
-    assert whole - {None} == {covered}
+    options = {"chunk_bytes": 1 << 14, **options}
+    for block, dropped, reasons in read_spans(data, name, spans=spans, source=3, **options):
+        found += [block] if len(block) else []
+        if dropped is not None:
+            assert blocks.kept_of(dropped) is None
+            bad += zip(dropped.column("position").to_pylist(), reasons, strict=True)
     return found, bad
 
 

@@ -7,7 +7,7 @@ import gc
 import io
 import json
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,6 +88,15 @@ FILES = {
 }
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _collect_only_what_is_new() -> Iterator[None]:
+    """Set aside what other tests left: to look at all of it takes a second of each test."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def _no_compiled_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     """Weigh what blocks hold alone: calls of numba leave a kilobyte in numpy's lists of free memory."""
@@ -112,7 +121,6 @@ def measure(read: Callable[[], list[pa.RecordBatch]]) -> tuple[int, int]:
 
 def _measure_once(read: Callable[[], list[pa.RecordBatch]]) -> tuple[int, int]:
     gc.collect()
-    gc.freeze()  # what was there before need not be looked at
     tracemalloc.start()
     try:
         before = taken()
@@ -120,7 +128,6 @@ def _measure_once(read: Callable[[], list[pa.RecordBatch]]) -> tuple[int, int]:
         after = taken()
     finally:
         tracemalloc.stop()
-        gc.unfreeze()
     beside = sum(BESIDE * (block.num_columns + _leaves(block.schema)) for block in kept)
     return after - before, sum(map(blocks.block_footprint, kept)) + beside
 

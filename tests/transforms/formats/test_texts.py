@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.transforms.formats.samples import PACK, SUFFIX, UNPACK, draws
+from tests.transforms.formats.samples import PACK, SUFFIX, UNPACK, draws, read_spans
 from transforms.errors import DataError, InputError
 from transforms.formats.codecs import CODECS
 from transforms.formats.columns import as_text
@@ -24,13 +24,10 @@ from transforms.formats.kept import Kept
 from transforms.formats.line_format import LineFormat
 from transforms.formats.line_kinds import line_kind_of
 from transforms.formats.read_back import shard_digest
-from transforms.formats.readers import ReadOptions, ReadTask
-from transforms.formats.reading import open_span
 from transforms.formats.schemas import TEXT
 from transforms.formats.texts import of_json
 from transforms.formats.writing import ShardFormat, open_writer
 from transforms.kernels.records import blocks
-from transforms.kernels.records.digest import Digest
 
 ODD = ["", "a\nb", '"quoted"\\', "poème 😀", "\0\x1f\u2028", "{}", " ", "\r", "x" * 3000]
 Records = list[tuple[int, str]]
@@ -83,33 +80,15 @@ def write_stream(table: pa.Table, sink: Any) -> None:
 
 def read(data: bytes, *, name: str, spans: int = 1, **options: Any) -> tuple[Records, list[Any]]:
     """Read all spans of a file; return (position, text) and (position, reason)."""
-    found, bad, covered, whole = [], [], 0, set()
+    found, bad = [], []
     options = {"text_field": "body", "chunk_bytes": 1 << 16, **options}
-    for i in range(spans):
-        reader = open_span(
-            io.BytesIO(data),
-            ReadTask(
-                name=name,
-                size=len(data),
-                start=len(data) * i // spans,
-                stop=len(data) * (i + 1) // spans,
-                options=ReadOptions(**options),
-                source=3,
-            ),
-        )
-        digest = Digest()
-        for block, dropped, reasons in reader:
-            assert blocks.terminator(block) == b""
-            assert set(block.column("source").to_pylist()) <= {3}
-            texts = [record.decode() for record in blocks.records(block)]
-            found += zip(block.column("position").to_pylist(), texts, strict=True)
-            digest += blocks.digests(block, sources=1)[0]
-            if dropped is not None:
-                bad += zip(dropped.column("position").to_pylist(), reasons, strict=True)
-                digest += blocks.digests(dropped, sources=1)[0]
-        covered += reader.covered(digest)
-        whole.add(reader.whole)
-    assert whole - {None} == {covered}
+    for block, dropped, reasons in read_spans(data, name, spans=spans, source=3, **options):
+        assert blocks.terminator(block) == b""
+        assert set(block.column("source").to_pylist()) <= {3}
+        texts = [record.decode() for record in blocks.records(block)]
+        found += zip(block.column("position").to_pylist(), texts, strict=True)
+        if dropped is not None:
+            bad += zip(dropped.column("position").to_pylist(), reasons, strict=True)
     return found, bad
 
 

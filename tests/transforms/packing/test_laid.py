@@ -20,7 +20,8 @@ from transforms.kernels.packing.fill import fill
 from transforms.kernels.packing.pack import pack
 from transforms.kernels.packing.rows import Packing
 from transforms.packing import parts as parts_module
-from transforms.packing.document_files import DocumentFile, DocumentIndex, Documents, DocumentWriter
+from transforms.packing.document_files import DocumentFile, DocumentIndex, DocumentWriter
+from transforms.packing.documents import Documents
 from transforms.packing.laid import LaidSplit, PackedPart
 from transforms.packing.lay_documents import LaidChunk
 from transforms.packing.pack_documents import (

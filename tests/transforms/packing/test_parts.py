@@ -15,7 +15,8 @@ from tests.pipelines import prepare_oracle as oracle
 from transforms.kernels.arrays import offsets_of
 from transforms.kernels.packing.rows import Packing, Rows
 from transforms.packing import parts
-from transforms.packing.document_files import DocumentFile, Documents, DocumentWriter
+from transforms.packing.document_files import DocumentFile, DocumentWriter
+from transforms.packing.documents import Documents
 from transforms.packing.laid import LaidSplit, PackedPart
 from transforms.packing.pack_documents import (
     Begun,

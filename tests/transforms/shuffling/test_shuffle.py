@@ -27,7 +27,7 @@ from tests.transforms.helpers import (
 )
 from transforms.datasets.write import Ordered
 from transforms.errors import RunError
-from transforms.kernels.records import blocks
+from transforms.kernels.records import blocks, sorting
 from transforms.kernels.records.ranges import KeyRange
 from transforms.shuffling import spill_pages
 from transforms.shuffling.gather import Piece, gather_piece
@@ -202,13 +202,13 @@ def test_a_record_that_changed_in_a_shared_bucket_is_caught_at_the_edge(
     """The shard's part of a bucket is digested anew, so the whole has to be checked before."""
     rows = [Row(i, b"record %d" % i) for i in range(6)]
     group = in_memory(rows, page_bytes=1 << 20)
-    gather = blocks.gather
+    gather = sorting.gather
 
     def changed(found: list[pa.RecordBatch]) -> pa.RecordBatch:
         found[:] = [make_run([*rows[:5], Row(5, b"RECORD 5")]).drop_columns(["hash0", "hash1"])]
         return gather(found)
 
-    monkeypatch.setattr(blocks, "gather", changed)
+    monkeypatch.setattr(sorting, "gather", changed)
     with pytest.raises(RunError, match="edge"):
         list(gather_piece(Piece(group, KeyRange(0, 1), skip, 3), limit=NO_LIMIT, sources=1))
 
@@ -220,13 +220,13 @@ def test_a_writer_holds_one_bucket_at_a_time(
     limit = size_of(rows) // 8
     (shard,) = lay_out(rows, folder=tmp_path, partitions=1, bucket_bytes=limit)
     sizes = []
-    gather = blocks.gather
+    gather = sorting.gather
 
     def counted(found: list[pa.RecordBatch]) -> pa.RecordBatch:
         sizes.append(sum(map(blocks.block_footprint, found)))
         return gather(found)
 
-    monkeypatch.setattr(blocks, "gather", counted)
+    monkeypatch.setattr(sorting, "gather", counted)
     assert walk(shard) == sorted(rows)
     assert max(sizes) <= limit
     assert len(sizes) <= 16  # and no smaller than need be

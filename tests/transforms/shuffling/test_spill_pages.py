@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from transforms.errors import LosslessError
 from transforms.kernels.randomness import KeyPair
-from transforms.kernels.records import blocks
+from transforms.kernels.records import blocks, sorting
 from transforms.kernels.records.digest import Digest
 from transforms.shuffling import spill_pages
 
@@ -32,7 +32,7 @@ def encode(block: pa.RecordBatch, **how: Any) -> bytes:
 
 def make_run(rows: list[Row], *, line_end: bytes = b"\n") -> pa.RecordBatch:
     """Make a sorted run of two sources."""
-    return blocks.sort_run(
+    return sorting.sort_run(
         [
             blocks.with_keys(
                 blocks.from_records(

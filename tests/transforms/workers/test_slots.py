@@ -15,7 +15,7 @@ import pytest
 
 from tests.transforms.helpers import THREADS, collect, create, partition, run, spilled_rows
 from transforms.datasets.identity import FileId
-from transforms.kernels.records import blocks
+from transforms.kernels.records import blocks, sorting
 from transforms.workers import slots as module
 from transforms.workers.slots import Slot
 
@@ -105,7 +105,7 @@ def watched(monkeypatch: pytest.MonkeyPatch, *, seconds: float) -> Iterator[list
     seen: list[int] = []
     holding: set[int] = set()
     changed = threading.Condition()
-    with_keys, sort_run = blocks.with_keys, blocks.sort_run
+    with_keys, sort_run = blocks.with_keys, sorting.sort_run
 
     def gathering(*args: Any) -> Any:
         with changed:
@@ -113,7 +113,7 @@ def watched(monkeypatch: pytest.MonkeyPatch, *, seconds: float) -> Iterator[list
             changed.notify_all()
         return with_keys(*args)
 
-    def sorting(*args: Any) -> Any:
+    def watched_sort(*args: Any) -> Any:
         with changed:
             changed.wait_for(lambda: len(holding) > 1 or max(seen, default=0) > 1, seconds)
             seen.append(len(holding))
@@ -122,7 +122,7 @@ def watched(monkeypatch: pytest.MonkeyPatch, *, seconds: float) -> Iterator[list
 
     with monkeypatch.context() as patched:
         patched.setattr(blocks, "with_keys", gathering)
-        patched.setattr(blocks, "sort_run", sorting)
+        patched.setattr(sorting, "sort_run", watched_sort)
         yield seen
 
 
@@ -170,7 +170,7 @@ def test_a_run_that_failed_leaves_its_places_to_the_next(
 
     with monkeypatch.context() as patched:
         if where == "in the step":
-            patched.setattr(blocks, "sort_run", _fail)
+            patched.setattr(sorting, "sort_run", _fail)
         with pytest.raises(Exception, match="on purpose"):
             run(lambda root: build(root, where == "below it"))
     found = collect(lambda root: build(root, False))

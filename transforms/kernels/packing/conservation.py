@@ -59,7 +59,7 @@ def document_hashes(ids: npt.NDArray[Any], offsets: I64, keys: U64) -> U64:
 
 
 def hash_documents(ids: npt.NDArray[Any], offsets: I64, keys: U64) -> int:
-    """Return the sum of ``document_hashes``, mod 2**64."""
+    """Return the sum of ``document_hashes``, mod 2**64; arguments as there."""
     return total(document_hashes(ids, offsets, keys))
 
 

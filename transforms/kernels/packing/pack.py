@@ -90,7 +90,7 @@ def pack(
 
 
 def count_rows(lengths: I64, packing: Packing, *, first: int = 0, last: int | None = None) -> int:
-    """Return how many rows ``pack`` makes of a window, in less time."""
+    """Return how many rows ``pack`` makes of a window, in less time; arguments and errors as there."""
     lengths = read_only(lengths, np.int64)
     if packing.kind == "concat":
         if packing.end_at_cuts:
@@ -151,7 +151,7 @@ class RowScanner:
 
 
 def require_whole(lengths: I64, packing: Packing, first: int, last: int | None) -> None:
-    """Raise ValueError where places aren't those of all documents."""
+    """Raise ValueError where places [first, last) aren't those of all documents, as of ``pack``."""
     if first or (last is not None and last != _places(lengths, packing)):
         raise ValueError(
             f"{packing.kind} packs whole documents: expected places 0 to {_places(lengths, packing)}, "

@@ -29,7 +29,7 @@ import pyarrow.compute as pc
 from transforms.errors import LosslessError
 from transforms.kernels.arrays import I64, U8, U16, U64, cuts, offsets_of
 from transforms.kernels.randomness import KeyPair, record_keys
-from transforms.kernels.records import arrow_values, compiling, ranges
+from transforms.kernels.records import arrow_values, ranges
 from transforms.kernels.records.arrow_values import list_lengths, row_costs, row_sizes
 from transforms.kernels.records.digest import Digest, record_hashes
 from transforms.kernels.records.row_hashes import row_hashes
@@ -76,7 +76,7 @@ def from_buffer(
     begin, end = int(offsets[0]), int(offsets[-1])
     if arrow_values.is_part(end - begin, arrow_values.behind(values)):
         values, offsets = values[begin:end].copy(), offsets - begin
-    record = _lines(values, offsets)
+    record = lines_of(values, offsets)
     columns: dict[str, pa.Array] = {"position": pa.array(positions)}
     if source is not None:
         columns["source"] = pa.array(np.full(count, source, np.uint16))
@@ -88,7 +88,8 @@ def from_buffer(
     return pa.RecordBatch.from_arrays([*columns.values(), record], schema=schema)
 
 
-def _lines(values: U8, offsets: I64) -> pa.Array:
+def lines_of(values: U8, offsets: I64) -> pa.Array:
+    """Return records that lie one after another in a buffer as large_binary, without copying."""
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(values)]
     return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(offsets) - 1, buffers)
 
@@ -213,124 +214,6 @@ def join(blocks: list[pa.RecordBatch]) -> pa.RecordBatch:
     return joined
 
 
-def sort_run(blocks: list[pa.RecordBatch]) -> pa.RecordBatch:
-    """Join keyed blocks and sort them by key; empties the list.
-
-    Equal keys are left in any order: ``gather`` settles them when all of them are together.
-    """
-    return _take(blocks, np.argsort(_keys(blocks)))
-
-
-def gather(blocks: list[pa.RecordBatch]) -> pa.RecordBatch:
-    """Join all the blocks of one range of keys and lay its records in their final order.
-
-    Ties of keys are broken by the lines' bytes or the rows' hashes (twins are alike, so their order
-    shows nowhere). Empties the list.
-    """
-    keys = _keys(blocks)
-    order = np.argsort(keys)
-    ranked = keys[order]
-    tied = np.flatnonzero(ranked[1:] == ranked[:-1])
-    for begin, end in _stretches(tied) if len(tied) else ():
-        twins = _take(list(blocks), order[begin:end])
-        ranks = sorted(range(end - begin), key=_tie_breakers(twins).__getitem__)
-        order[begin:end] = order[begin:end][ranks]
-    return _take(blocks, order)
-
-
-def _keys(blocks: Sequence[pa.RecordBatch]) -> U64:
-    return np.concatenate([column(block, "key") for block in blocks])
-
-
-def _take(blocks: list[pa.RecordBatch], order: npt.NDArray[np.intp]) -> pa.RecordBatch:
-    """Join blocks of one schema, return their records in an order of places, and empty the list."""
-    if sum(map(len, blocks)) < 2:  # a large record isn't copied
-        return join(blocks)
-    loops = compiling.loops_for(sum(map(payload_bytes, blocks)))
-    if loops is not None and is_rows(blocks[0]):
-        lists = [_lists_of(block) for block in blocks]
-        if None not in lists:
-            return _take_lists(blocks, lists, order, loops)
-    if loops is None or is_rows(blocks[0]) or "kept" in blocks[0].schema.names:
-        return join(blocks).take(pa.array(order))
-    found = list(map(extents, blocks))
-    lengths = np.concatenate([np.diff(offsets) for _, offsets in found])
-    inside = all(where[0] >= 0 and where[-1] <= len(values) for values, where in found)
-    if not inside or lengths.min() < 0:  # nothing checks addresses
-        raise LosslessError(
-            "a block of lines has offsets that don't rise, or lie outside it; check memory and "
-            "disk, then run again"
-        )
-    begins = [values.ctypes.data + where[:-1] for values, where in found]
-    lines = loops.copy_records(np.concatenate(begins).astype(np.uint64), lengths, order)
-    schema = blocks[0].schema
-    columns = [
-        _lines(*lines)
-        if name == "record"
-        else pa.array(np.concatenate([column(block, name) for block in blocks])[order])
-        for name in schema.names
-    ]
-    blocks.clear()
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _lists_of(block: pa.RecordBatch) -> pa.ListArray | None:
-    """Return the lists of a block of rows that are one list of numbers each, as ids are; else None."""
-    record = block.column("record")
-    if record.type.num_fields != 1 or record.null_count:
-        return None
-    lists = record.field(0)
-    plain = pa.types.is_list(lists.type) and pa.types.is_integer(lists.type.value_type)
-    return None if not plain or lists.null_count or lists.values.null_count else lists
-
-
-def _take_lists(
-    blocks: list[pa.RecordBatch], lists: list[Any], order: npt.NDArray[np.intp], loops: Any
-) -> pa.RecordBatch:
-    """As ``_take``, of rows that are one list of numbers each: Arrow takes them number by number."""
-    kind = lists[0].type
-    found = [(part.values.to_numpy(), part.offsets.to_numpy().astype(np.int64)) for part in lists]
-    width = kind.value_type.bit_width // 8
-    lengths = np.concatenate([np.diff(offsets) for _, offsets in found]) * width
-    begins = [values.ctypes.data + offsets[:-1] * width for values, offsets in found]
-    if int(lengths.sum()) // width > np.iinfo(np.int32).max:
-        return join(blocks).take(pa.array(order))
-    inside = all(where[0] >= 0 and where[-1] <= len(values) for values, where in found)
-    if not inside or lengths.min() < 0:  # nothing checks addresses
-        raise LosslessError(
-            "a block of rows has offsets that don't rise, or lie outside it; check memory and "
-            "disk, then run again"
-        )
-    data, offsets = loops.copy_records(np.concatenate(begins).astype(np.uint64), lengths, order)
-    values = pa.Array.from_buffers(kind.value_type, len(data) // width, [None, pa.py_buffer(data)])
-    taken = pa.ListArray.from_arrays(
-        pa.array((offsets // width).astype(np.int32)), values, type=kind
-    )
-    schema = blocks[0].schema
-    columns = [
-        pa.StructArray.from_arrays([taken], fields=list(schema.field(name).type))
-        if name == "record"
-        else pa.array(np.concatenate([column(block, name) for block in blocks])[order])
-        for name in schema.names
-    ]
-    lists.clear()
-    blocks.clear()
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _tie_breakers(block: pa.RecordBatch) -> list[Any]:
-    if not is_rows(block):
-        return records(block)
-    hash0, hash1 = row_hashes(block.column("record"))
-    return list(zip(hash0.tolist(), hash1.tolist(), strict=True))
-
-
-def _stretches(tied: npt.NDArray[np.intp]) -> Iterator[tuple[int, int]]:
-    """Yield [begin, end) of each stretch of equal keys, from the places i with key i == key i+1."""
-    for group in np.split(tied, np.flatnonzero(np.diff(tied) > 1) + 1):
-        yield int(group[0]), int(group[-1]) + 2
-
-
 def digests(block: pa.RecordBatch, *, sources: int) -> list[Digest]:
     """Return a digest per source of a block's records.
 
@@ -405,7 +288,14 @@ def cut_to_buckets(
 def digests_by_source(
     block: pa.RecordBatch, hash0: U64, hash1: U64, lengths: I64, *, sources: int
 ) -> list[Digest]:
-    """Sum hashes of a block's records by its source column, if it has one."""
+    """Return a digest per source of hashes that are known, by the block's source column.
+
+    Args:
+        block: of n records; its source column is looked at where there are several sources.
+        hash0, hash1: uint64[n], of the records.
+        lengths: int64[n], their logical bytes.
+        sources: how many there are.
+    """
     if sources == 1:
         return [Digest.of_hashes(hash0, hash1, lengths)]
     of = column(block, "source")
@@ -482,12 +372,20 @@ def without_kept(block: pa.RecordBatch, names: Sequence[str] | None = None) -> p
 
 
 def require_digests(block: pa.RecordBatch, expected: list[Digest], *, what: str) -> None:
-    """Raise LosslessError where a block's digests are not what they have to be."""
+    """Raise LosslessError where a block's digests are not those expected, one per source.
+
+    ``what`` says in the error which records they are.
+    """
     compare_digests(digests(block, sources=len(expected)), expected, what=what)
 
 
 def compare_digests(found: list[Digest], expected: list[Digest], *, what: str) -> None:
-    """Raise LosslessError, naming the source by its index, where digests differ."""
+    """Raise LosslessError, naming the source by its index, where digests differ.
+
+    Args:
+        found, expected: one digest per source, of as many sources.
+        what: the records that they are of, for the error.
+    """
     for source, (have, want) in enumerate(zip(found, expected, strict=True)):
         if have != want:
             raise LosslessError(

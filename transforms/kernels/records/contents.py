@@ -157,7 +157,11 @@ def ids_hashes(lists: pa.Array, *, name: str) -> Hashes:
 
 
 def field_of(block: pa.RecordBatch, name: str, *, why: str = "to split by it") -> pa.Array:
-    """Return a field that is kept beside texts, or a column of rows."""
+    """Return a field that is kept beside texts, or a column of rows.
+
+    Raises:
+        DataError: there is no such field; says ``why`` it is needed, and which there are.
+    """
     places = [blocks.kept_of(block), block.column("record") if blocks.is_rows(block) else None]
     there = [found for found in places if found is not None]
     for found in there:

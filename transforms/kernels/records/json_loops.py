@@ -26,6 +26,7 @@ from transforms.kernels.compiled import (
 )
 from transforms.kernels.utf8 import BLOCK, characters_at, size_at, write_character
 
+_WHOLE = BLOCK - 3  # bytes of a block in which nothing stops, less a character that it cuts off
 _LEVELS = 60  # of objects and arrays: a bit each in a word
 
 _QUOTE, _BACKSLASH, _MINUS, _COMMA, _COLON = (np.uint8(ord(c)) for c in '"\\-,:')
@@ -289,8 +290,8 @@ def _string(values: Any, at: Any, end: Any, texts: Any, to: Any) -> Any:
             copy_block(texts, to, values, at)
             at += plain
             to += plain
-            if at >= end:
-                return odd
+            if plain >= _WHOLE or at >= end:
+                continue
         byte = values[at]
         if byte == _QUOTE:
             return at + 1, to, escaped

@@ -113,7 +113,10 @@ class Mixture:
 class Amounts(NamedTuple):
     """How much there is of each stream: a source, or all sources together for a union.
 
-    Tokens are there only where they are counted.
+    Attributes:
+        records: how many, for each.
+        bytes: of these records, without line ends.
+        tokens: of these records; empty where tokens aren't counted.
     """
 
     records: tuple[int, ...]
@@ -121,7 +124,7 @@ class Amounts(NamedTuple):
     tokens: tuple[int, ...] = ()
 
     def of(self, what: Literal["records", "bytes", "tokens"]) -> tuple[int, ...]:
-        """Return how much there is in one unit."""
+        """Return how much there is of each stream in one unit, ``what``."""
         found: tuple[int, ...] = getattr(self, what)
         return found
 

@@ -19,7 +19,7 @@ import pytest
 from tests import statistics
 from tests.statistics import I64
 from transforms.kernels.randomness import KeyPair, file_key, record_keys
-from transforms.kernels.records import blocks
+from transforms.kernels.records import blocks, sorting
 from transforms.shuffling import spill_pages
 
 N = 100_000
@@ -65,7 +65,7 @@ def numbers_of(block: pa.RecordBatch) -> I64:
 
 def shuffle_whole(files: list[tuple[pa.RecordBatch, KeyPair]]) -> I64:
     """Shuffle as one bucket."""
-    return numbers_of(blocks.gather([blocks.with_keys(block, pair) for block, pair in files]))
+    return numbers_of(sorting.gather([blocks.with_keys(block, pair) for block, pair in files]))
 
 
 def shuffle_cut(files: list[tuple[pa.RecordBatch, KeyPair]], runs: int = 2, parts: int = 3) -> I64:
@@ -75,10 +75,10 @@ def shuffle_cut(files: list[tuple[pa.RecordBatch, KeyPair]], runs: int = 2, part
         keyed = blocks.with_keys(block, pair)
         edges = np.arange(runs + 1) * len(keyed) // runs
         for begin, size in zip(edges[:-1].tolist(), np.diff(edges).tolist(), strict=True):
-            run = blocks.sort_run([keyed.slice(begin, size)])
+            run = sorting.sort_run([keyed.slice(begin, size)])
             for part, piece in spill_pages.cut_run(run, parts=parts, page_bytes=1 << 16):
                 buckets[part].append(piece)
-    return np.concatenate([numbers_of(blocks.gather(bucket)) for bucket in buckets if bucket])
+    return np.concatenate([numbers_of(sorting.gather(bucket)) for bucket in buckets if bucket])
 
 
 def quick_shuffle(files: int, lines: int, *, trials: int, seed: int) -> I64:
