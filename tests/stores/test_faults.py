@@ -147,9 +147,13 @@ def test_uploads_that_always_fail_end_the_run_with_an_error_and_leave_nothing(
 def test_an_answer_that_is_always_short_is_an_error() -> None:
     FaultyStore.objects["b/x"] = b"0123456789"
     FaultyStore.faults = faults = Faults(rate=1.0, only=("cat_file",), kind="short")
-    with pytest.raises(StoreError, match=r"faulty://b/x: expected 10 bytes.*gave 5.*tried 5 times"):
+    with pytest.raises(
+        StoreError, match=r"faulty://b/x: expected a range of 10 bytes.*sent 5.*tried 5 times"
+    ):
         storage.read_range("faulty://b/x", 0, 10)
-    with pytest.raises(StoreError, match=r"faulty://b/x: expected 10 bytes.*gave 5.*tried 5 times"):
+    with pytest.raises(
+        StoreError, match=r"faulty://b/x: expected a range of 10 bytes.*sent 5.*tried 5 times"
+    ):
         storage.read_all("faulty://b/x")
     assert faults.requests["cat_file"] == 10
 
