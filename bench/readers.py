@@ -15,12 +15,12 @@ import io
 import json
 import subprocess
 import sys
-import venv
 from pathlib import Path
 from typing import Any
 
 import common  # noqa: F401  # finds our packages
 import numpy as np
+from environment import make_environment
 
 from transforms.datasets.prepared import FileOfShard, PreparedShard
 from transforms.kernels.arrays import offsets_of
@@ -32,16 +32,6 @@ EOS, LENGTH = 3, 64
 VOCABULARIES = (255, 256, 257, 65_499, 65_500, 65_535, 65_536, 65_537)
 SHARDS, COUNT = 2, 300  # documents or rows of a shard
 PACKAGES = (("numpy",), ("--no-deps", "megatron-core"))
-
-
-def make_environment(folder: Path) -> Path:
-    """Return the Python of an environment with megatron-core, made where there is none yet."""
-    python = folder / "bin" / "python"
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-        for words in PACKAGES:
-            subprocess.run([python, "-m", "pip", "install", "--quiet", *words], check=True)
-    return python
 
 
 def make_rows(dataset: Dataset, unit: str, seed: int) -> Rows:
@@ -120,7 +110,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--vocabularies", type=int, nargs="*", default=VOCABULARIES)
     args = parser.parse_args(words)
     folder = Path(args.folder).absolute()
-    python = make_environment(folder / "venv")
+    python = make_environment(folder / "venv", *PACKAGES)
     cases = folder / "cases"
     if cases.exists():
         raise SystemExit(f"{cases} is there already: remove it first")

@@ -13,12 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-import venv
 from pathlib import Path
 from typing import Any
 
 import common  # noqa: F401  # finds our packages
 import numpy as np
+from environment import make_environment
 from readers_olmo import EOS, LENGTH, SHARDS, VOCABULARIES, make_rows
 
 from transforms.kernels.packing.rows import Kind, Packing, Rows
@@ -26,15 +26,6 @@ from transforms.trainers.contract import Dataset, ShardFacts
 from transforms.trainers.formats import FORMATS
 
 KINDS: tuple[Kind, ...] = ("concat", "best_fit", "pad", "buckets")
-
-
-def make_environment(folder: Path) -> Path:
-    """Return the Python of an environment with pyarrow, made where there is none yet."""
-    python = folder / "bin" / "python"
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "numpy", "pyarrow"], check=True)
-    return python
 
 
 def check(folder: Path, python: Path, source: Path, kind: Kind, ids: int) -> int:
@@ -102,7 +93,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--source", type=Path, required=True, help="a checkout of Megatron-Bridge")
     args = parser.parse_args()
-    python = make_environment(args.folder / "environment")
+    python = make_environment(args.folder / "environment", ["numpy", "pyarrow"])
     for kind in KINDS:
         for ids in VOCABULARIES:
             rows = check(args.folder / f"{kind}-{ids}", python, args.source, kind, ids)

@@ -13,12 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-import venv
 from pathlib import Path
 from typing import Any
 
 import common  # noqa: F401  # finds our packages
 import numpy as np
+from environment import make_environment
 
 from transforms.kernels.arrays import offsets_of
 from transforms.kernels.packing.fill import fill
@@ -38,16 +38,6 @@ CASES: tuple[tuple[Kind, int | None], ...] = (
 )
 PACKAGES = (("numpy", "typing_extensions"), ("--no-deps", "ai2-olmo-core"))
 SHARDS, DOCUMENTS = 2, 200
-
-
-def make_environment(folder: Path) -> Path:
-    """Return the Python of an environment with OLMo-core, made where there is none yet."""
-    python = folder / "bin" / "python"
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-        for words in PACKAGES:
-            subprocess.run([python, "-m", "pip", "install", "--quiet", *words], check=True)
-    return python
 
 
 def make_rows(dataset: Dataset, seed: int) -> Rows:
@@ -120,7 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, required=True)
     args = parser.parse_args()
-    python = make_environment(args.folder / "environment")
+    python = make_environment(args.folder / "environment", *PACKAGES)
     for kind, pad in CASES:
         for ids in VOCABULARIES:
             said = check(args.folder / f"{kind}-{pad}-{ids}", python, kind, pad, ids)

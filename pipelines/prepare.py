@@ -36,7 +36,8 @@ from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG, leave
 from pipelines.recipes.help import COMMANDS
 from pipelines.recipes.prepare_recipe import PREPARE, PrepareRecipe
-from pipelines.recipes.recipe import Recipe, Settings
+from pipelines.recipes.recipe import Recipe
+from pipelines.recipes.settings import Settings
 from pipelines.runners.clusters import span_bytes_for
 from pipelines.runners.early_start import Call, EarlyStart
 from transforms.datasets.manifest import now

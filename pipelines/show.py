@@ -20,7 +20,8 @@ from pipelines.datasets.visible import SHOWN, TokenLines, escape, show_record
 from pipelines.jobs.dataset_json import dataset_json
 from pipelines.recipes.access import access
 from pipelines.recipes.cli import leave, print_json, run_main
-from pipelines.recipes.recipe import JSON_HELP, RUN, Modules, StorageOptions, make_flag
+from pipelines.recipes.fields import RUN, Modules, StorageOptions, make_flag
+from pipelines.recipes.settings import JSON_HELP
 from transforms.datasets.manifest import Manifest
 from transforms.datasets.prepared import PreparedManifest
 from transforms.errors import UsageError

@@ -17,9 +17,10 @@ from pipelines.jobs.summary import ends_with_a_source, summarize, unused_warning
 from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG, leave
 from pipelines.recipes.help import COMMANDS
-from pipelines.recipes.recipe import Recipe, Settings
+from pipelines.recipes.recipe import Recipe
 from pipelines.recipes.recipe_file import SHUFFLE
-from pipelines.recipes.values import write_bytes, write_count, write_list
+from pipelines.recipes.settings import Settings
+from pipelines.recipes.wording import write_bytes, write_count, write_list
 from pipelines.runners.choose_workers import choose_workers
 from pipelines.runners.clusters import span_bytes_for
 from pipelines.runners.early_start import Call, EarlyStart

@@ -20,7 +20,7 @@ from pipelines.jobs.summary import summarize
 from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG, leave
 from pipelines.recipes.help import COMMANDS
-from pipelines.recipes.recipe import Settings
+from pipelines.recipes.settings import Settings
 from pipelines.recipes.split_recipe import MOST_SHARDS, SPLIT, SplitRecipe
 from pipelines.runners.choose_workers import choose_workers
 from pipelines.runners.clusters import span_bytes_for

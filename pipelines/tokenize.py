@@ -29,9 +29,9 @@ from pipelines.jobs.summary import end_lines, summarize, write_law
 from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG, leave
 from pipelines.recipes.help import COMMANDS
-from pipelines.recipes.recipe import RunSettings
+from pipelines.recipes.settings import RunSettings
 from pipelines.recipes.tokenize_recipe import TOKENIZE, TokenizeRecipe
-from pipelines.recipes.values import write_count
+from pipelines.recipes.wording import write_count
 from pipelines.runners.early_start import Call, EarlyStart
 from transforms.datasets.manifest import Manifest, TokenizerEntry, now
 from transforms.errors import InputError, UsageError

@@ -19,8 +19,9 @@ from pipelines.jobs.dataset_json import dataset_json
 from pipelines.jobs.watch import Watch, watching
 from pipelines.recipes.access import access
 from pipelines.recipes.cli import LOG, leave, print_json, printable, run_main
-from pipelines.recipes.recipe import JSON_HELP, RUN, Modules, StorageOptions, make_flag
-from pipelines.recipes.values import write_bytes, write_count, write_rate, write_seconds
+from pipelines.recipes.fields import RUN, Modules, StorageOptions, make_flag
+from pipelines.recipes.settings import JSON_HELP
+from pipelines.recipes.wording import write_bytes, write_count, write_rate, write_seconds
 from pipelines.runners.machine import cores_available
 from transforms.datasets.prepared import PreparedManifest
 from transforms.errors import LosslessError

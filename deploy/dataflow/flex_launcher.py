@@ -18,7 +18,8 @@ from pipelines.__main__ import main as run_command
 from pipelines.recipes.cli import leave
 from pipelines.recipes.flag_errors import flag_of
 from pipelines.recipes.prepare_recipe import PrepareRecipe
-from pipelines.recipes.recipe import Recipe, RecipeFlags, RunSettings, Settings
+from pipelines.recipes.recipe import Recipe
+from pipelines.recipes.settings import RecipeFlags, RunSettings, Settings
 from pipelines.recipes.split_recipe import SplitRecipe
 from pipelines.recipes.tokenize_recipe import TokenizeRecipe
 

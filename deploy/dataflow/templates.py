@@ -17,7 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from deploy.dataflow.flex_launcher import PIPELINES
 from pipelines.__main__ import COMMANDS
 from pipelines.recipes.flag_errors import FLAGS
-from pipelines.recipes.values import write_size
+from pipelines.recipes.wording import write_size
 
 HERE = Path(__file__).parent
 

@@ -13,8 +13,8 @@ from deploy.site.markdown import anchored, code, plain, table
 from pipelines.__main__ import COMMANDS
 from pipelines.recipes.flag_errors import SHORT, flag_of
 from pipelines.recipes.flag_parser import _metavar
-from pipelines.recipes.recipe import RecipeFlags
-from pipelines.recipes.values import write_size
+from pipelines.recipes.settings import RecipeFlags
+from pipelines.recipes.wording import write_size
 
 
 def names() -> list[str]:

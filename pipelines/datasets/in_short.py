@@ -10,7 +10,7 @@ from pipelines.jobs.prepare_summary import format_lines, stage_lines
 from pipelines.jobs.prepare_summary import split_lines as prepared_split_lines
 from pipelines.jobs.split_lines import split_lines
 from pipelines.jobs.summary import bad_records, beside_records, mixture_lines, token_lines
-from pipelines.recipes.values import write_bytes, write_count
+from pipelines.recipes.wording import write_bytes, write_count
 from transforms.datasets.manifest import Manifest
 from transforms.datasets.prepared import PreparedManifest
 

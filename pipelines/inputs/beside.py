@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pipelines.inputs.kept_fields import named_by_flags
 from pipelines.inputs.preflight import Inputs, inspect_inputs
 from pipelines.outputs.claim import Claim
-from pipelines.recipes.recipe import Recipe, RunSettings
+from pipelines.recipes.recipe import Recipe
+from pipelines.recipes.settings import RunSettings
 from transforms.errors import InputError
 from transforms.formats.readers import Beside
 from transforms.splitting.groups import check_groups

@@ -15,7 +15,8 @@ from pipelines.inputs.survey import Contents, look_into
 from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG
 from pipelines.recipes.flag_errors import flag_of
-from pipelines.recipes.recipe import Recipe, RunSettings
+from pipelines.recipes.recipe import Recipe
+from pipelines.recipes.settings import RunSettings
 from pipelines.runners.choose_workers import choose_workers
 from pipelines.runners.clusters import CLUSTERS
 from transforms.datasets.dataset_inputs import manifest_beside

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipelines.recipes.cli import LOG
-from pipelines.recipes.values import write_count, write_rate
+from pipelines.recipes.wording import write_count, write_rate
 from transforms.workers.progress import Stage
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.jobs.build import spilling
 from pipelines.recipes.check_split import FIT_BYTES
-from pipelines.recipes.values import write_size
+from pipelines.recipes.wording import write_size
 from transforms.errors import UsageError
 from transforms.kernels.planning.plan import Workers
 from transforms.workers.progress import Stage

@@ -18,7 +18,7 @@ from pipelines.jobs.special_ids import (
     without_model,
 )
 from pipelines.recipes.prepare_recipe import PrepareRecipe
-from pipelines.recipes.recipe import RunSettings
+from pipelines.recipes.settings import RunSettings
 from transforms.datasets.manifest import TokenizerEntry
 from transforms.errors import UsageError
 

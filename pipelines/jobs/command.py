@@ -24,7 +24,6 @@ from pipelines.recipes.as_given import naming_as_given
 from pipelines.recipes.cli import LOG, heard_warnings, print_json, run_main
 from pipelines.recipes.flag_errors import Origin, flag_of, validate
 from pipelines.recipes.flag_parser import make_parser, parse
-from pipelines.recipes.recipe import RecipeFlags
 from pipelines.recipes.recipe_file import (
     R,
     RecipeKind,
@@ -34,14 +33,10 @@ from pipelines.recipes.recipe_file import (
     put_under,
     read_recipe,
 )
+from pipelines.recipes.settings import RecipeFlags
 from pipelines.recipes.store_options import parse_storage_options
-from pipelines.recipes.values import (
-    as_list,
-    parse_names,
-    write_bytes,
-    write_count,
-    write_memory,
-)
+from pipelines.recipes.values import as_list, parse_names
+from pipelines.recipes.wording import write_bytes, write_count, write_memory
 from pipelines.runners.beam_flags import check_beam_flags, warn_of_flags
 from pipelines.runners.clusters import CLUSTERS
 from pipelines.runners.early_start import EarlyStart

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from pipelines.inputs.preflight import Inputs
 from pipelines.outputs.claim import Claim
-from pipelines.recipes.recipe import RunSettings
-from pipelines.recipes.values import write_bytes
+from pipelines.recipes.settings import RunSettings
+from pipelines.recipes.wording import write_bytes
 from transforms.errors import UsageError
 from transforms.kernels.planning.plan import spill_bytes
 from transforms.storage import files as storage

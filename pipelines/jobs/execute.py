@@ -14,8 +14,9 @@ from typing import Any
 from pipelines.inputs.preflight import Inputs
 from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG
-from pipelines.recipes.recipe import CommonRecipe, RunSettings
-from pipelines.recipes.values import write_count
+from pipelines.recipes.recipe import CommonRecipe
+from pipelines.recipes.settings import RunSettings
+from pipelines.recipes.wording import write_count
 from pipelines.runners.clusters import PORTABLE
 from pipelines.runners.early_start import Call, EarlyStart
 from pipelines.runners.uncollected import uncollected

@@ -10,7 +10,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from pipelines.jobs.execute import Planned
-from pipelines.recipes.recipe import Recipe, Settings
+from pipelines.recipes.recipe import Recipe
+from pipelines.recipes.settings import Settings
 from transforms.kernels.planning.levels import partition_streams
 from transforms.kernels.planning.plan import Plan, count_shards
 from transforms.kernels.records import compiling

@@ -10,7 +10,7 @@ from pipelines.jobs.compile_beside import CompileBeside
 from pipelines.recipes.cli import LOG
 from pipelines.recipes.flag_errors import Origin
 from pipelines.recipes.model_recipe import ModelRecipe
-from pipelines.recipes.recipe import RunSettings
+from pipelines.recipes.settings import RunSettings
 from pipelines.runners.choose_workers import choose_workers
 from transforms.datasets.manifest import ControlEntry, TokensEntry
 from transforms.datasets.token_counts import NAT, TokenCounts

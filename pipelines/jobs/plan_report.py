@@ -9,7 +9,7 @@ from pipelines.inputs import made_by
 from pipelines.inputs.survey import Amount
 from pipelines.jobs.disk_room import Need
 from pipelines.jobs.job import Job, streams_of
-from pipelines.recipes.values import write_bytes, write_count, write_memory, write_share
+from pipelines.recipes.wording import write_bytes, write_count, write_memory, write_share
 from pipelines.runners.clusters import CLUSTERS
 from transforms.kernels.planning.plan import (
     FORK_SERVER_BASE,

@@ -8,7 +8,8 @@ from pipelines.inputs.kept_fields import named_by_flags
 from pipelines.inputs.preflight import Inputs, inspect_inputs
 from pipelines.outputs.claim import Claim
 from pipelines.recipes.prepare_recipe import PrepareRecipe
-from pipelines.recipes.recipe import Recipe, Settings
+from pipelines.recipes.recipe import Recipe
+from pipelines.recipes.settings import Settings
 from transforms.errors import InputError
 from transforms.formats.kept import EVERY, Kept
 from transforms.splitting.groups import check_groups

@@ -15,7 +15,8 @@ from pipelines.jobs.prepare_values import mix
 from pipelines.jobs.sample_tokens import Sampled
 from pipelines.jobs.special_ids import SpecialIds
 from pipelines.recipes.prepare_recipe import PrepareRecipe
-from pipelines.recipes.recipe import Recipe, Settings
+from pipelines.recipes.recipe import Recipe
+from pipelines.recipes.settings import Settings
 from transforms.kernels.packing.rows import Packing
 from transforms.kernels.planning.plan import Plan
 from transforms.kernels.schedules.mixture import Amounts

@@ -11,7 +11,7 @@ from pipelines.jobs.plan_report import describe_room, describe_sources, describe
 from pipelines.jobs.prepare_job import Job
 from pipelines.jobs.special_ids import ROLES, write_special
 from pipelines.jobs.summary import ends_with_a_source, unused_warning, write_law
-from pipelines.recipes.values import write_bytes, write_count, write_list, write_share
+from pipelines.recipes.wording import write_bytes, write_count, write_list, write_share
 from transforms.errors import UsageError
 from transforms.kernels.schedules.mixture import asked_shares
 from transforms.kernels.splitting.first_contents import footprint

@@ -17,8 +17,8 @@ from pipelines.jobs.summary import (
     write_passes,
 )
 from pipelines.recipes.cli import LOG
-from pipelines.recipes.recipe import RunSettings
-from pipelines.recipes.values import (
+from pipelines.recipes.settings import RunSettings
+from pipelines.recipes.wording import (
     write_bytes,
     write_count,
     write_rate,

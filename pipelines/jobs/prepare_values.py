@@ -9,7 +9,7 @@ from typing import Any
 from pipelines.jobs.special_ids import SpecialIds
 from pipelines.recipes.prepare_recipe import PrepareRecipe
 from pipelines.recipes.stage_recipe import StageRecipe
-from pipelines.recipes.values import write_size
+from pipelines.recipes.wording import write_size
 from transforms.errors import UsageError
 from transforms.kernels.packing.rows import Packing
 from transforms.kernels.planning.plan import Workers

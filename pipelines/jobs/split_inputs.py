@@ -11,7 +11,8 @@ from pipelines.inputs.beside import inspect_beside
 from pipelines.inputs.preflight import Inputs, refuse_in_output
 from pipelines.inputs.sample_records import sample_records
 from pipelines.outputs.claim import Claim
-from pipelines.recipes.recipe import Recipe, Settings
+from pipelines.recipes.recipe import Recipe
+from pipelines.recipes.settings import Settings
 from pipelines.recipes.split_recipe import SplitRecipe
 from transforms.datasets.source_files import Files, SourceFile
 from transforms.errors import DataError, InputError, UsageError

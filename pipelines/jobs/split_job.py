@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.inputs.counted_column import holds_ids
 from pipelines.jobs.execute import Planned
-from pipelines.recipes.recipe import Settings
+from pipelines.recipes.settings import Settings
 from transforms.kernels.planning.plan import MIB, Plan, count_shards, make_plan
 from transforms.kernels.records import compiling
 from transforms.kernels.splitting.plan import SplitPlan

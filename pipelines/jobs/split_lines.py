@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipelines.jobs.plan_report import table
-from pipelines.recipes.values import write_bytes, write_count, write_share
+from pipelines.recipes.wording import write_bytes, write_count, write_share
 from transforms.datasets.manifest import Manifest, PartedEntry
 from transforms.storage import layout
 

@@ -9,7 +9,7 @@ from pipelines.inputs.preflight import Inputs
 from pipelines.jobs.disk_room import Need
 from pipelines.jobs.plan_report import describe_room, describe_sources, describe_workers, table
 from pipelines.jobs.split_job import Job
-from pipelines.recipes.values import write_bytes, write_count, write_list, write_share, write_size
+from pipelines.recipes.wording import write_bytes, write_count, write_list, write_share, write_size
 from transforms.kernels.splitting.first_contents import footprint
 
 

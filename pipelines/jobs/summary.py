@@ -13,8 +13,8 @@ from pipelines.inputs.made_by import describe
 from pipelines.jobs.plan_report import table
 from pipelines.jobs.split_lines import split_lines, split_warnings
 from pipelines.recipes.cli import LOG
-from pipelines.recipes.recipe import RunSettings
-from pipelines.recipes.values import (
+from pipelines.recipes.settings import RunSettings
+from pipelines.recipes.wording import (
     write_bytes,
     write_count,
     write_memory,

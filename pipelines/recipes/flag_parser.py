@@ -14,7 +14,8 @@ from pydantic.fields import FieldInfo
 
 from pipelines.recipes.flag_errors import FORMER, SHORT, flag_of
 from pipelines.recipes.help import Flag, Help
-from pipelines.recipes.values import join_patterns, write_size
+from pipelines.recipes.values import join_patterns
+from pipelines.recipes.wording import write_size
 from transforms.errors import UsageError
 from transforms.version import VERSION
 

@@ -14,8 +14,9 @@ from pydantic import (
     model_validator,
 )
 
+from pipelines.recipes.fields import make_flag
 from pipelines.recipes.flag_errors import Misfit
-from pipelines.recipes.recipe import OneSplitRecipe, make_flag
+from pipelines.recipes.recipe import OneSplitRecipe
 from pipelines.recipes.values import as_text, as_written, check_paths
 from transforms.formats.text_field import TextField
 from transforms.tokenization.models.texts import CPM_NEWLINE

@@ -8,18 +8,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pipelines.recipes.check_prepare import check_prepare, packing_of
+from pipelines.recipes.fields import Count, Size, make_flag
 from pipelines.recipes.mixture import WAYS, check_mixture
 from pipelines.recipes.model_recipe import INSTEAD, MODEL, MODEL_FILE, SAMPLING, ModelRecipe, Token
-from pipelines.recipes.recipe import (
-    CommonRecipe,
-    Count,
-    MixtureRecipe,
-    Recipe,
-    Settings,
-    Size,
-    make_flag,
-)
+from pipelines.recipes.recipe import CommonRecipe, MixtureRecipe, Recipe
 from pipelines.recipes.recipe_file import RecipeKind
+from pipelines.recipes.settings import Settings
 from pipelines.recipes.stage_recipe import StageRecipe
 from pipelines.recipes.values import (
     Names,

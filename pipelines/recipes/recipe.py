@@ -1,73 +1,47 @@
 """The recipe: everything that determines a dataset, as one validated object.
 
-Models from whose fields the command line and recipe files are made: ``Recipe`` says what comes out,
-``Settings`` how and where the work is done. Nothing in ``Settings`` changes a byte of any shard.
+Its fields are flags of the command line, and fields of recipe files. How and where the work is done
+is said by ``settings``.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
-    Field,
     PlainSerializer,
     model_validator,
 )
 
+from pipelines.recipes.fields import (
+    INPUT,
+    OUTPUT,
+    Count,
+    Modules,
+    Numbers,
+    RecipePart,
+    Size,
+    make_flag,
+)
 from pipelines.recipes.flag_errors import Misfit
 from pipelines.recipes.mixture import check_measure, check_mixture
-from pipelines.recipes.store_options import parse_storage_options
 from pipelines.recipes.values import (
     Number,
-    as_list,
-    as_text,
     as_written,
-    check_exchange,
-    check_paths,
     check_sources,
     check_split,
-    parse_count,
     parse_extensions,
     parse_kind,
-    parse_memory,
-    parse_names,
-    parse_numbers,
     parse_separator,
-    parse_size,
     parse_sources,
     write_separator,
 )
-from transforms.datasets.max_bad import MostBad
 from transforms.formats.detection import Format
 from transforms.formats.text_field import TextField
 
-
-class RecipePart(BaseModel):
-    """Fields that check themselves, and take no others."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-def make_flag(default: Any, group: str, help_: str, **constraints: Any) -> Any:
-    """Return a field that is a flag: its default, group and help text, and what constrains it.
-
-    ``brief`` is the text in a few words, for the short help of the commands that name the field among
-    their ``common`` ones. With ``in_files_only`` it is a recipe file's alone.
-    """
-    extra = {"group": group, "metavar": constraints.pop("metavar", None)}
-    extra["brief"] = constraints.pop("brief", "")
-    if constraints.pop("in_files_only", False):
-        extra["in_files_only"] = True
-    return Field(default, description=help_, json_schema_extra=extra, **constraints)
-
-
-_INPUT, _ORDER, _MIXTURE = "input", "order", "mixture"
-_OUTPUT, RUN, _FILE = "output", "how it runs", "recipe in a file"
-_CLUSTERS, _FLINK, _DATAFLOW = "FlinkRunner and DataflowRunner", "FlinkRunner", "DataflowRunner"
+_ORDER, _MIXTURE = "order", "mixture"
 _Sources = Annotated[
     dict[str, list[str]],
     BeforeValidator(
@@ -78,27 +52,7 @@ _Sources = Annotated[
 _Extensions = Annotated[
     list[str], BeforeValidator(parse_extensions, json_schema_input_type=list[str] | str)
 ]
-Modules = Annotated[list[str], BeforeValidator(parse_names, json_schema_input_type=list[str] | str)]
 _Byte = Annotated[str, BeforeValidator(parse_separator), PlainSerializer(write_separator)]
-Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str), Field(ge=1)]
-Count = Annotated[
-    int,
-    BeforeValidator(parse_count, json_schema_input_type=int | str),
-    Field(ge=1, lt=2**63),
-]
-_Memory = Annotated[
-    int, BeforeValidator(parse_memory, json_schema_input_type=int | str), Field(ge=1)
-]
-StorageOptions = Annotated[dict[str, Any], BeforeValidator(parse_storage_options)]
-Numbers = Annotated[
-    dict[str, Number],
-    BeforeValidator(parse_numbers, json_schema_input_type=dict[str, float | str] | str),
-]
-_Locations = Annotated[
-    list[str],
-    BeforeValidator(as_list, json_schema_input_type=list[str] | str),
-    AfterValidator(check_paths),
-]
 
 
 class CommonRecipe(RecipePart):
@@ -106,7 +60,7 @@ class CommonRecipe(RecipePart):
 
     sources: _Sources = make_flag(
         ...,
-        _INPUT,
+        INPUT,
         "files, folders or patterns (*, ?, [..], {a,b}, **) to read: lines of text or JSON, "
         "Parquet or Arrow; repeatable. NAME=PATTERN names a source; for a folder named dt=1, "
         "write ./dt=1/*. - is standard input",
@@ -116,14 +70,14 @@ class CommonRecipe(RecipePart):
     )
     format: Format = make_flag(
         "auto",
-        _INPUT,
+        INPUT,
         "format of the input files. auto detects it from each file's first bytes and name. lines "
         "reads every file as lines (compressed files too). csv keeps rows whole when quoted fields "
         "contain newlines",
     )
     extension: _Extensions | None = make_flag(
         None,
-        _INPUT,
+        INPUT,
         "read only files with these extensions from folders and patterns, such as .jsonl,.json; "
         "repeatable. none means no extension",
         metavar="EXT,EXT",
@@ -131,7 +85,7 @@ class CommonRecipe(RecipePart):
     )
     codec_module: Modules | None = make_flag(
         None,
-        _INPUT,
+        INPUT,
         "Python modules that register your own compression codecs with smart_open, by file "
         "suffix, for --input and --compression (docs/reference/formats.md). The workers must "
         "have them installed",
@@ -139,11 +93,11 @@ class CommonRecipe(RecipePart):
         min_length=1,
     )
     separator: _Byte = make_flag(
-        "\n", _INPUT, r"byte that ends a record: '\n', '\t', '\0', ';', '\xff'", metavar="BYTE"
+        "\n", INPUT, r"byte that ends a record: '\n', '\t', '\0', ';', '\xff'", metavar="BYTE"
     )
     header_lines: int = make_flag(
         0,
-        _INPUT,
+        INPUT,
         "number of lines at the top of every input file that aren't records, such as a CSV "
         "header. They must be the same in all files. The shards of shuffle and split begin "
         "with them. With --format=csv, N counts rows, which may span several lines",
@@ -152,7 +106,7 @@ class CommonRecipe(RecipePart):
     )
     on_bad_record: Literal["fail", "skip", "quarantine"] = make_flag(
         "fail",
-        _INPUT,
+        INPUT,
         "what happens to a bad record. fail ends the run. skip leaves the record out and "
         "counts it. quarantine also keeps it beside the shards, with its file, position and "
         "reason",
@@ -175,7 +129,7 @@ class CommonRecipe(RecipePart):
     )
     num_shards: int | None = make_flag(
         None,
-        _OUTPUT,
+        OUTPUT,
         "number of shards; by default one per 256 MiB of input, rounded up to 1, 2 or a multiple "
         "of 4",
         ge=1,
@@ -196,7 +150,7 @@ class OneSplitRecipe(CommonRecipe):
     """What a recipe says of a dataset that is one split."""
 
     split_name: Annotated[str, AfterValidator(check_split)] = make_flag(
-        "train", _OUTPUT, "name of the split: the first part of the shards' file names"
+        "train", OUTPUT, "name of the split: the first part of the shards' file names"
     )
 
 
@@ -207,14 +161,14 @@ class WholeRecordsRecipe(CommonRecipe):
         Literal["lines", "parquet", "arrow", "arrow_stream"] | None, BeforeValidator(parse_kind)
     ] = make_flag(
         None,
-        _OUTPUT,
+        OUTPUT,
         "file format of the shards; by default that of the input. Lines become rows of one column: "
         "text, or line for JSON lines",
         brief="lines, parquet or arrow (default: as the input)",
     )
     compression: Annotated[str | None, BeforeValidator(parse_kind)] = make_flag(
         None,
-        _OUTPUT,
+        OUTPUT,
         "compression of the shards. For lines: none, gzip, bzip2, xz, zstd, lz4 or a codec of "
         "--codec_module. Inside Parquet: none, snappy, gzip, brotli, zstd or lz4. Inside Arrow: "
         "none, lz4 or zstd. By default that of the input",
@@ -222,7 +176,7 @@ class WholeRecordsRecipe(CommonRecipe):
     )
     check: Literal["none", "utf8", "json"] = make_flag(
         "none",
-        _INPUT,
+        INPUT,
         "require each line to be valid UTF-8 or JSON. Text columns of rows must always be UTF-8",
     )
 
@@ -232,7 +186,7 @@ class MixtureRecipe(OneSplitRecipe):
 
     text_field: Annotated[str, as_written(TextField.parse)] | None = make_flag(
         None,
-        _INPUT,
+        INPUT,
         "keep only the text: this field of JSON lines or this column of rows. Other "
         'files give whole lines. The text is written as lines {"text":"..."} or as a '
         "column named text. Files count as JSON lines if they are named .jsonl, .ndjson or "
@@ -334,7 +288,7 @@ class Recipe(MixtureRecipe, WholeRecordsRecipe):
         return self.token_column if self.counts_tokens else None
 
     shard_records: int | None = make_flag(
-        None, _OUTPUT, "exact number of records per shard; the last shard has the rest", ge=1
+        None, OUTPUT, "exact number of records per shard; the last shard has the rest", ge=1
     )
 
     @model_validator(mode="after")
@@ -362,150 +316,3 @@ class Recipe(MixtureRecipe, WholeRecordsRecipe):
     def reading(self) -> Recipe:
         """Itself."""
         return self
-
-
-class RunSettings(RecipePart):
-    """How and where the work is done, whatever it is."""
-
-    output: Annotated[str, AfterValidator(check_paths)] = make_flag(
-        ...,
-        _OUTPUT,
-        "folder for the dataset, local or on a store: manifest.json, and the shards in data/",
-        metavar="DIR",
-        min_length=1,
-        brief="folder for the dataset",
-    )
-    max_bad: Annotated[str, BeforeValidator(as_text), as_written(MostBad.parse)] | None = make_flag(
-        None,
-        _INPUT,
-        "with --on_bad_record=skip or quarantine: end the run if more bad records than this "
-        "are left out. It is a number, or a share of all records, such as 0.1%. By default, "
-        "the run ends only if all records are bad",
-        metavar="N|P%",
-    )
-    overwrite: bool = make_flag(
-        False,
-        _OUTPUT,
-        "replace a dataset that is already in the output folder",
-        brief="replace the dataset in the output folder",
-    )
-    runner: Literal["DirectRunner", "FlinkRunner", "PrismRunner", "DataflowRunner"] = make_flag(
-        "DirectRunner",
-        RUN,
-        "where the work runs: DirectRunner or PrismRunner on this machine; FlinkRunner or "
-        "DataflowRunner on a cluster, with Beam's own flags for it (docs/how-to/flink.md, "
-        "docs/how-to/dataflow.md). The output is the same",
-        metavar="NAME",
-    )
-    memory: _Memory | None = make_flag(
-        None,
-        RUN,
-        "memory for all processes together, such as 2GiB; by default half of the memory of the "
-        "machine or its control group. On a cluster: memory for each worker process, by "
-        "default 1GiB (3GiB on Dataflow)",
-        metavar="SIZE",
-        brief="memory for the run, such as 4GiB (default: half)",
-    )
-    parallelism: int | None = make_flag(
-        None,
-        _CLUSTERS,
-        "number of worker processes on the cluster; by default one per slot (on Dataflow at most "
-        "64)",
-        ge=1,
-        le=100_000,
-    )
-    shared_filesystem: bool = make_flag(
-        False,
-        _FLINK,
-        "say that the cluster's workers have the local paths that you pass, under the same "
-        "names, as on a shared disk",
-    )
-    no_wait: bool = make_flag(
-        False,
-        _DATAFLOW,
-        "exit once Dataflow has accepted the job; the job verifies and publishes its output by "
-        "itself",
-    )
-    temp_location: _Locations | None = make_flag(
-        None,
-        RUN,
-        "folder for spill files, about as large as the input; by default inside the output folder. "
-        "Repeat it to spread them over several disks",
-        metavar="DIR",
-        min_length=1,
-    )
-    storage_options: StorageOptions | None = make_flag(
-        None,
-        RUN,
-        'fsspec options for the stores, as JSON, for all or by protocol: {"s3": {"anon": true}}. '
-        "Put secrets in the environment, not here",
-        metavar="JSON",
-    )
-    workers: int | None = make_flag(
-        None,
-        RUN,
-        "number of workers on this machine; 0 means one per core. By default one for a small "
-        "input, else as many as cores and memory allow",
-        ge=0,
-        brief="workers (default: by input size, cores, memory)",
-    )
-    direct_running_mode: Literal["in_memory", "multi_threading", "multi_processing"] | None = (
-        make_flag(
-            None,
-            RUN,
-            "how workers run on this machine: in_memory, multi_threading or multi_processing. By "
-            "default multi_processing for several workers, else in_memory",
-            metavar="MODE",
-        )
-    )
-    plan: bool = make_flag(
-        False,
-        RUN,
-        "print what the run would read, write and need; write nothing, and exit",
-        brief="print what the run would do, and exit",
-    )
-    quiet: bool = make_flag(False, RUN, "print only warnings and errors")
-    debug: bool = make_flag(
-        False,
-        RUN,
-        "print tracebacks, and the runner's own log",
-        brief="say more: tracebacks, and the runner's log",
-    )
-
-
-class Settings(RunSettings):
-    """How and where a shuffle is done."""
-
-    exchange: Annotated[str, AfterValidator(check_exchange)] | None = make_flag(
-        None, RUN, "has no effect: records always pass through files", deprecated=True
-    )
-    spill_compression: Annotated[Literal["none", "lz4", "zstd"], BeforeValidator(parse_kind)] = (
-        make_flag("none", RUN, "compression of spill files, which saves disk space and costs time")
-    )
-
-
-JSON_HELP = "print the result, or the error, as one JSON object on standard output"
-"""Help of ``--json``, which every command has."""
-
-
-class RecipeFlags(RecipePart):
-    """Which file the recipe is in, and what else to do with it than to run it."""
-
-    recipe: str | None = make_flag(
-        None,
-        _FILE,
-        "YAML file with any of these flags as fields (input is named sources), or a dataset's "
-        "manifest.json, to make that dataset again; local or on a store. Flags override the "
-        "file",
-        metavar="FILE",
-        min_length=1,
-    )
-    print_recipe: bool = make_flag(
-        False,
-        _FILE,
-        "print the recipe (the file with the flags over it) as --recipe reads it, and exit",
-    )
-    print_schema: bool = make_flag(
-        False, _FILE, "print the JSON Schema of recipe files, for editors, and exit"
-    )
-    as_json: bool = make_flag(False, RUN, JSON_HELP, brief="print one JSON object")

@@ -17,7 +17,8 @@ from pydantic.fields import FieldInfo
 from pipelines.recipes import exact_yaml
 from pipelines.recipes.flag_errors import FLAGS, FORMER, Origin, Path, flag_of, validate
 from pipelines.recipes.mixture import WAYS
-from pipelines.recipes.recipe import CommonRecipe, Recipe, RunSettings, Settings
+from pipelines.recipes.recipe import CommonRecipe, Recipe
+from pipelines.recipes.settings import RunSettings, Settings
 from pipelines.recipes.store_options import refuse_secrets
 from transforms.datasets.manifest import require_versions
 from transforms.errors import DataError, StoreError, UsageError, nearest

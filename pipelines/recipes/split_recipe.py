@@ -8,16 +8,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from pipelines.recipes.check_split import DRAW_COLUMN, FIT_BYTES, FIT_RECORDS, check_split_recipe
-from pipelines.recipes.recipe import (
-    CommonRecipe,
-    Count,
-    Recipe,
-    Settings,
-    Size,
-    WholeRecordsRecipe,
-    make_flag,
-)
+from pipelines.recipes.fields import Count, Size, make_flag
+from pipelines.recipes.recipe import CommonRecipe, Recipe, WholeRecordsRecipe
 from pipelines.recipes.recipe_file import RecipeKind
+from pipelines.recipes.settings import Settings
 from pipelines.recipes.values import Names, Number, as_list, as_written, check_paths, parse_parts
 from transforms.formats.text_field import TextField
 from transforms.kernels.planning.plan import SHARD_BYTES

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipelines.recipes.recipe import Count, Numbers, RecipePart
+from pipelines.recipes.fields import Count, Numbers, RecipePart
 
 
 class Until(RecipePart):

@@ -6,10 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, model_validator
 
+from pipelines.recipes.fields import make_flag
 from pipelines.recipes.flag_errors import Misfit
 from pipelines.recipes.model_recipe import INSTEAD, MODEL, MODEL_FILE, SAMPLING, ModelRecipe
-from pipelines.recipes.recipe import CommonRecipe, Recipe, RunSettings, make_flag
+from pipelines.recipes.recipe import CommonRecipe, Recipe
 from pipelines.recipes.recipe_file import RecipeKind
+from pipelines.recipes.settings import RunSettings
 from pipelines.recipes.values import Names, as_written, check_paths, parse_kind
 from transforms.formats.text_field import TextField
 

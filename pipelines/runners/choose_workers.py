@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from pipelines.recipes.recipe import RunSettings
-from pipelines.recipes.values import write_size
+from pipelines.recipes.settings import RunSettings
+from pipelines.recipes.wording import write_size
 from pipelines.runners.clusters import CLUSTERS
 from pipelines.runners.forked import can_fork
 from pipelines.runners.machine import cores_available, memory_available

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import TypeVar
 
-from pipelines.recipes.recipe import RunSettings
+from pipelines.recipes.settings import RunSettings
 from transforms.errors import RunError, UsageError, from_traceback
 from transforms.kernels.planning.plan import MIB
 from transforms.storage import files as storage

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pipelines.recipes.values import write_size
+from pipelines.recipes.wording import write_size
 from pipelines.runners.beam_flags import beam_options, says
 from pipelines.runners.clusters import S, refuse_unshared
 from transforms.errors import UsageError

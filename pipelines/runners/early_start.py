@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.recipes.recipe import RunSettings
+from pipelines.recipes.settings import RunSettings
 from pipelines.runners.forked import can_fork
 from pipelines.runners.machine import cores_available
 from pipelines.runners.uncollected import uncollected

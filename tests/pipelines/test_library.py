@@ -19,7 +19,8 @@ import psutil
 import pytest
 
 import pipelines.shuffle
-from pipelines.recipes.recipe import Recipe, Settings
+from pipelines.recipes.recipe import Recipe
+from pipelines.recipes.settings import Settings
 from pipelines.runners.fork_server import WORKER_NAME
 from pipelines.verify import verify
 from tests.pipelines.support import make_lines, read_shards, read_tree, run, write_tree

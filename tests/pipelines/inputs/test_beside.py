@@ -12,7 +12,8 @@ import pytest
 
 from pipelines.inputs.beside import inspect_beside
 from pipelines.outputs.claim import Claim
-from pipelines.recipes.recipe import Recipe, Settings
+from pipelines.recipes.recipe import Recipe
+from pipelines.recipes.settings import Settings
 from transforms.errors import InputError
 from transforms.formats.readers import Beside
 

@@ -15,7 +15,8 @@ import pipelines.jobs.disk_room
 import pipelines.shuffle
 import pipelines.tokenize
 from pipelines.jobs.summary import unused_warning
-from pipelines.recipes.recipe import Recipe, Settings
+from pipelines.recipes.recipe import Recipe
+from pipelines.recipes.settings import Settings
 from tests.pipelines.support import make_lines, read_tree, write_tree
 
 

@@ -18,7 +18,7 @@ import pipelines.shuffle
 from pipelines.recipes.flag_errors import FORMER, SHORT, flag_of
 from pipelines.recipes.flag_parser import make_parser
 from pipelines.recipes.help import COMMANDS
-from pipelines.recipes.recipe import RecipeFlags, Settings
+from pipelines.recipes.settings import RecipeFlags, Settings
 from tests.pipelines.support import ROOT, command, make_lines, run
 from transforms.errors import UsageError
 

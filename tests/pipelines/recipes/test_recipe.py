@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from pipelines.recipes.flag_errors import flag_of, validate
-from pipelines.recipes.recipe import Recipe, Settings
+from pipelines.recipes.recipe import Recipe
+from pipelines.recipes.settings import Settings
 from pipelines.recipes.values import parse_separator, parse_size, parse_sources
 from tests.pipelines.support import write_tree
 from transforms.errors import UsageError

@@ -18,8 +18,9 @@ import pipelines.shuffle
 from pipelines.recipes import exact_yaml, mixture
 from pipelines.recipes.flag_errors import Origin, validate
 from pipelines.recipes.prepare_recipe import PrepareRecipe
-from pipelines.recipes.recipe import Recipe, Settings
+from pipelines.recipes.recipe import Recipe
 from pipelines.recipes.recipe_file import SHUFFLE, json_schema, read_recipe
+from pipelines.recipes.settings import Settings
 from pipelines.verify import verify
 from tests.pipelines.support import ROOT, command, make_lines, read_shards, run, write_tree
 from transforms.datasets.manifest import FORMAT_VERSION
@@ -545,10 +546,11 @@ def test_the_examples_in_the_docs_are_recipes(tmp_path: Path) -> None:
     text = (ROOT / "docs/how-to/recipes.md").read_text()
     example = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0]
     recipe = resolve(write(tmp_path, example))
-    assert recipe.sources == {"web": ["crawl/*.jsonl.gz"], "books": ["fiction/*", "facts/*"]}
+    novels = [f"examples/data/{name}.txt" for name in ("botchan", "wagahaiwa")]
+    assert recipe.sources == {"poems": ["examples/data/poems.jsonl"], "novels": novels}
 
     def named(page: str) -> set[str]:
-        cells = " ".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE))
+        cells = " ".join(re.findall(r"^\| (`\w.*?) \|", page, re.MULTILINE))  # not flags
         return set(re.findall(r"`(\w+)`", cells))
 
     shuffles, _, prepares = text.partition("\n## Preparing\n")

@@ -13,7 +13,7 @@ from tokenizers.decoders import ByteLevel
 from tokenizers.models import BPE
 
 from pipelines import tokenize
-from pipelines.recipes.recipe import Settings
+from pipelines.recipes.settings import Settings
 from pipelines.runners.early_start import Call, EarlyStart, _has_processes
 from pipelines.runners.worker_processes import WorkerProcesses
 from tests.pipelines.support import read_shards

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipelines.recipes.recipe import Settings
+from pipelines.recipes.settings import Settings
 from pipelines.runners import choose_workers as runners
 from pipelines.runners.machine import cores_available, memory_available
 from tests.pipelines.support import write_tree

@@ -23,7 +23,7 @@ import psutil
 import pytest
 
 from pipelines.jobs import execute
-from pipelines.recipes.recipe import Settings
+from pipelines.recipes.settings import Settings
 from pipelines.runners import forked, worker_processes
 from pipelines.runners.local import run_local
 from pipelines.runners.worker_processes import Worker, WorkerProcesses

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 import pipelines.shuffle
 import pipelines.tokenize
 from pipelines.outputs.claim import claim_output
-from pipelines.recipes.recipe import RunSettings
+from pipelines.recipes.settings import RunSettings
 from pipelines.runners import dataflow
 from pipelines.runners.dataflow import cores_of, memory_of, settle_dataflow
 from pipelines.runners.settle_runner import patience_of
