@@ -22,7 +22,7 @@ from pipelines.verify import verify
 from tests.pipelines import prepare_oracle as oracle
 from tests.pipelines import prepared
 from tests.pipelines.support import write_tree
-from tests.pipelines.test_tokenize import write_model
+from tests.pipelines.tokenized import write_model
 from transforms.datasets.prepared import PreparedManifest, passes_of
 from transforms.kernels.packing.rows import Packing
 from transforms.kernels.splitting.plan import SplitPlan

@@ -34,7 +34,7 @@ from tests.pipelines.test_prepare import (
     require_rows,
     texts_of,
 )
-from tests.pipelines.test_tokenize import write_model
+from tests.pipelines.tokenized import write_model
 from transforms.errors import DovetailError
 from transforms.kernels.packing.rows import Packing
 from transforms.kernels.splitting.plan import SplitPlan
