@@ -20,7 +20,7 @@ import pipelines.tokenize
 from dovetail import UsageError
 from dovetail import prepare as prepare_from_python
 from pipelines.prepare import run
-from tests.pipelines.test_tokenize import write_model
+from tests.pipelines.tokenized import write_model
 from transforms.errors import InputError
 
 WORDS = [f"w{i}" for i in range(40)]

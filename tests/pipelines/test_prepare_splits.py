@@ -16,7 +16,7 @@ import pytest
 import pipelines.prepare
 from pipelines.verify import verify
 from tests.pipelines.test_prepare import ONE
-from tests.pipelines.test_tokenize import write_model
+from tests.pipelines.tokenized import write_model
 from transforms.datasets.prepared import PreparedManifest
 from transforms.errors import DovetailError
 

@@ -15,7 +15,7 @@ import pytest
 import pipelines.shuffle
 import pipelines.tokenize
 from pipelines.outputs.claim import check_output, claim_output
-from tests.pipelines.test_tokenize import write_model
+from tests.pipelines.tokenized import write_model
 from transforms.errors import UsageError
 from transforms.workers import signs_of_life
 from transforms.workers.signs_of_life import Beat

@@ -21,23 +21,22 @@ _REST = "rest"
 _EXPECTED = "expected NAME=SHARE% or NAME=RECORDS, such as validation=0.5%,test=1000"
 
 
-def parse_splits(text: str, *, rest: str = TRAIN) -> tuple[Part, ...]:
-    """Read NAME=P%,NAME=N: shares of contents and counts of records; the rest is a split of its own.
+def parse_splits(sizes: Mapping[str, str], *, rest: str = TRAIN) -> tuple[Part, ...]:
+    """Read shares of contents and counts of records by name; the rest is a split of its own.
 
-    >>> [part.asked for part in parse_splits("validation=0.5%, test=1000")]
+    >>> [part.asked for part in parse_splits({"validation": "0.5%", "test": "1000"})]
     ['0.5%', '1000']
 
     Raises:
         ValueError: a name is none of a split, comes twice or is the rest's; a number is none, or 0;
             shares leave nothing.
     """
+    if not sizes:
+        raise ValueError(f"{_EXPECTED}, got none")
     parts: list[Part] = []
-    for piece in text.split(","):
-        name, equals, value = (word.strip() for word in piece.partition("="))
-        if not (equals and name and value):
-            raise ValueError(f"{_EXPECTED}, got {piece.strip()!r}")
+    for name, value in sizes.items():
         _check_name(name, [part.name for part in parts], rest)
-        parts.append(_part(name, value))
+        parts.append(_part(name, value.strip()))
     shares = [part for part in parts if part.share is not None]
     total = sum(part.share for part in shares if part.share is not None)
     if total >= 1:
