@@ -72,8 +72,8 @@ def split(recipe: PrepareRecipe) -> SplitPlan | None:
     if recipe.split is None:
         return None
     rest = recipe.split_name
-    text = ",".join(f"{name}={size}" for name, size in recipe.split.items())
-    return SplitPlan(parts=parse_splits(text, rest=rest), rest=rest, seed=recipe.split_seed)
+    parts = parse_splits(recipe.split, rest=rest)
+    return SplitPlan(parts=parts, rest=rest, seed=recipe.split_seed)
 
 
 def require_room_to_count(

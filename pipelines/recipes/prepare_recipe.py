@@ -29,15 +29,10 @@ from transforms.splitting.parse_splits import parse_splits
 _INPUT, _MIXTURE, _SPLIT, _PACKING, _OUTPUT = "input", "mixture", "split", "packing", "output"
 
 
-def _check_parts(parts: dict[str, str]) -> dict[str, str]:
-    parse_splits(",".join(f"{name}={size}" for name, size in parts.items()))
-    return parts
-
-
 _Parts = Annotated[
     dict[str, str],
     BeforeValidator(parse_parts, json_schema_input_type=dict[str, str | int] | str),
-    AfterValidator(_check_parts),
+    as_written(parse_splits),
 ]
 PACKINGS = Literal["none", "concat", "best_fit", "pad", "buckets"]
 LONG = Literal["split", "truncate", "drop", "fail"]

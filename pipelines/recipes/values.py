@@ -212,15 +212,7 @@ def parse_parts(value: Any, *, expected: str = "NAME=P%,NAME=N") -> Any:
     {'validation': '0.5%', 'test': '1000'}
     """
     if isinstance(value, str):
-        parts: dict[str, str] = {}
-        for part in value.split(","):
-            name, equals, size = (piece.strip() for piece in part.partition("="))
-            if not (name and equals and size):
-                raise ValueError(f"expected {expected}, got {part.strip()!r} in it")
-            if name in parts:
-                raise ValueError(f"expected each split once, got {name} twice")
-            parts[name] = size
-        return parts
+        return _by_name(value, expected=expected, named="split")
     if isinstance(value, Mapping):
         return {name: as_text(size) for name, size in value.items()}
     return value
@@ -354,12 +346,17 @@ def parse_numbers(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    numbers: dict[str, str] = {}
-    for part in value.split(","):
-        name, equals, number = (piece.strip() for piece in part.partition("="))
-        if not (name and equals and number):
-            raise ValueError(f"expected NAME=NUMBER,NAME=NUMBER, got {part.strip()!r} in it")
-        if name in numbers:
-            raise ValueError(f"expected each source once, got {name} twice")
-        numbers[name] = number
-    return numbers
+    return _by_name(value, expected="NAME=NUMBER,NAME=NUMBER", named="source")
+
+
+def _by_name(text: str, *, expected: str, named: str) -> dict[str, str]:
+    """Read NAME=VALUE,NAME=VALUE of splits or sources; the values are left as text."""
+    values: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and value):
+            raise ValueError(f"expected {expected}, got {part.strip()!r} in it")
+        if name in values:
+            raise ValueError(f"expected each {named} once, got {name} twice")
+        values[name] = value
+    return values

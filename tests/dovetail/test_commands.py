@@ -17,7 +17,7 @@ import pipelines.shuffle
 from pipelines.recipes.recipe_file import SHUFFLE, RecipeKind
 from pipelines.recipes.tokenize_recipe import TOKENIZE
 from tests.pipelines.support import make_lines, read_shards, run, write_tree
-from tests.pipelines.test_tokenize import write_model
+from tests.pipelines.tokenized import write_model
 from transforms.datasets.manifest import Manifest
 from transforms.errors import LosslessError, UsageError
 from transforms.storage import files as storage

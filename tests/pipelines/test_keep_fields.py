@@ -19,7 +19,7 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from pipelines.tokenize import run
 from pipelines.verify import verify
-from tests.pipelines.test_tokenize import TEXTS, best, rows, tokenize, write_model
+from tests.pipelines.tokenized import TEXTS, best, rows, tokenize, write_model
 from transforms.datasets.manifest import Manifest
 from transforms.datasets.read import ReadRecords
 from transforms.errors import DataError, InputError, LosslessError, UsageError

@@ -25,7 +25,7 @@ import pytest
 from pipelines.runners import fork_server
 from pipelines.verify import verify
 from tests.pipelines.support import Tree, environment, read_shards
-from tests.pipelines.test_tokenize import write_model
+from tests.pipelines.tokenized import write_model
 
 pytestmark = pytest.mark.slow
 

@@ -22,7 +22,7 @@ from pipelines.verify import verify
 from tests.pipelines import prepare_oracle as oracle
 from tests.pipelines import prepared
 from tests.pipelines.support import write_tree
-from tests.pipelines.test_tokenize import write_model
+from tests.pipelines.tokenized import write_model
 from transforms.datasets.prepared import PreparedManifest, passes_of
 from transforms.kernels.packing.rows import Packing
 from transforms.kernels.splitting.plan import SplitPlan
@@ -336,7 +336,7 @@ def test_weights_are_of_what_is_asked(
     flags = ["--weights=a=1,b=2", f"--weigh_by={by}", "--rows=150", *EXACT, *flags_of("pad")]
     prepare(tmp_path, model, ["a", "b"], *flags, "--split=validation=10%")
     stage = oracle.Stage(weights={"a": Fraction(1), "b": Fraction(2)}, rows=150)
-    plan = SplitPlan(parts=parse_splits("validation=10%"))
+    plan = SplitPlan(parts=parse_splits({"validation": "10%"}))
     asked = oracle.Asked(
         stages=[stage], weigh_by=by, sampling=SAMPLED, packing=packing_of("pad"), split=plan
     )
@@ -499,7 +499,7 @@ def test_every_epoch_is_that_of_a_run_alone(
                 level = f"epoch-{epoch}/" if name.startswith("train-") else ""
                 assert both.pop(f"{level}{path}") == data if level else both[path] == data, path
         train[epoch] = prepared.of_tables(tmp_path / f"e{epoch}/parquet")
-        plan = SplitPlan(parts=parse_splits("validation=20%"))
+        plan = SplitPlan(parts=parse_splits({"validation": "20%"}))
         law = oracle.Asked(epoch=epoch, sampling=SAMPLED, split=plan, packing=packing_of("concat"))
         for split, found in oracle.prepare(tokenizer, sources, law).items():
             require_rows(tmp_path / f"e{epoch}/parquet", found.rows, split)
@@ -519,7 +519,7 @@ def test_equal_texts_stand_on_one_side_and_counts_are_kept(
     sources = write_sources(tmp_path, trees)
     flags = ["--split=validation=20%,test=11", "--weights=a=3,b=1", "--max_records=400"]
     manifest = prepare(tmp_path, model, ["a", "b"], *flags, *flags_of("none"), *EXACT)
-    plan = SplitPlan(parts=parse_splits("validation=20%,test=11"))
+    plan = SplitPlan(parts=parse_splits({"validation": "20%", "test": "11"}))
     stage = oracle.Stage(weights={"a": Fraction(3), "b": Fraction(1)}, records=400)
     asked = oracle.Asked(stages=[stage], sampling=SAMPLED, split=plan, packing=packing_of("none"))
     laid = oracle.prepare(tokenizer, sources, asked)
@@ -544,7 +544,7 @@ def test_a_source_without_weight_in_train_is_in_other_splits(
     sources = write_sources(tmp_path, trees)
     flags = ["--split=validation=30%", "--weights=a=1,b=0"]
     manifest = prepare(tmp_path, model, ["a", "b"], *flags, *flags_of("none"))
-    plan = SplitPlan(parts=parse_splits("validation=30%"))
+    plan = SplitPlan(parts=parse_splits({"validation": "30%"}))
     stage = oracle.Stage(weights={"a": Fraction(1), "b": Fraction(0)})
     asked = oracle.Asked(stages=[stage], split=plan, packing=packing_of("none"))
     laid = oracle.prepare(tokenizer, sources, asked)

@@ -19,7 +19,7 @@ from pipelines.verify import verify
 from tests.pipelines import prepare_oracle as oracle
 from tests.pipelines import prepared
 from tests.pipelines.test_prepare import ONE, L, flags_of, packing_of, require_rows
-from tests.pipelines.test_tokenize import write_model
+from tests.pipelines.tokenized import write_model
 from transforms.datasets.prepared import PreparedManifest
 from transforms.errors import DovetailError
 from transforms.kernels.packing.rows import Packing

@@ -14,7 +14,7 @@ from pipelines.verify import verify
 from tests.pipelines import prepared
 from tests.pipelines.support import command
 from tests.pipelines.test_prepare import ONE, lines_of, prepare, texts_of
-from tests.pipelines.test_tokenize import write_model
+from tests.pipelines.tokenized import write_model
 from transforms.storage import parts
 from transforms.trainers import shards, write_parts
 from transforms.trainers.complete_shard import WrittenPart, complete_shard

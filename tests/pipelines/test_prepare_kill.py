@@ -28,7 +28,7 @@ from tests.pipelines.test_kill import (
     require_end,
     require_whole_or_nothing,
 )
-from tests.pipelines.test_tokenize import write_model
+from tests.pipelines.tokenized import write_model
 from transforms.storage import layout
 
 pytestmark = pytest.mark.slow

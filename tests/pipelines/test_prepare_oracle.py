@@ -17,7 +17,7 @@ import pipelines.tokenize
 from dovetail import Sampling, Tokenizer
 from tests.pipelines import prepare_oracle as oracle
 from tests.pipelines.support import join_shards, split, write_tree
-from tests.pipelines.test_tokenize import write_model
+from tests.pipelines.tokenized import write_model
 from transforms.kernels.arrays import offsets_of
 from transforms.kernels.packing.fill import fill
 from transforms.kernels.packing.pack import pack

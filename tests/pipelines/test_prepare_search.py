@@ -17,6 +17,7 @@ import pytest
 
 import pipelines.prepare
 from dovetail import Tokenizer
+from pipelines.recipes.values import parse_parts
 from pipelines.verify import verify
 from tests.pipelines import prepare_oracle as oracle
 from tests.pipelines import prepared
@@ -33,7 +34,7 @@ from tests.pipelines.test_prepare import (
     require_rows,
     texts_of,
 )
-from tests.pipelines.test_tokenize import write_model
+from tests.pipelines.tokenized import write_model
 from transforms.errors import DovetailError
 from transforms.kernels.packing.rows import Packing
 from transforms.kernels.splitting.plan import SplitPlan
@@ -182,7 +183,7 @@ def test_a_recipe_gives_what_the_oracle_says(number: int, tmp_path: Path) -> Non
         flags.append("--weigh_by=tokens")
     if draw.random() < 0.5:
         given = draw.choice(["validation=20%", "validation=10%,test=7", "test=3,more=2"])
-        asked["split"] = SplitPlan(parts=parse_splits(given))
+        asked["split"] = SplitPlan(parts=parse_splits(parse_parts(given)))
         flags.append(f"--split={given}")
         if asked.get("sample_splits"):
             flags.append("--sample_splits")

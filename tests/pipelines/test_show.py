@@ -20,7 +20,7 @@ from pipelines.datasets.token_texts import INSIDE, TokenTexts
 from pipelines.datasets.visible import SHOWN, TokenLines, escape, show_record
 from tests.pipelines.datasets.prepared import write_prepared
 from tests.pipelines.support import run, write_tree
-from tests.pipelines.test_tokenize import write_model
+from tests.pipelines.tokenized import write_model
 from tests.transforms.trainers.support import (
     EOS,
     KINDS,

@@ -12,7 +12,7 @@ import tokenizers
 
 import dovetail
 from pipelines.verify import verify
-from tests.pipelines.test_tokenize import rows, tokenize
+from tests.pipelines.tokenized import rows, tokenize
 from transforms.datasets.manifest import Manifest
 from transforms.errors import DataError
 

@@ -20,7 +20,7 @@ import pipelines.tokenize
 from pipelines.verify import verify
 from tests.golden.cases import like_model
 from tests.pipelines.support import read_tree, write_tree
-from tests.pipelines.test_tokenize import TEXTS, write_model
+from tests.pipelines.tokenized import TEXTS, write_model
 from transforms.datasets.manifest import Manifest
 from transforms.errors import UsageError
 

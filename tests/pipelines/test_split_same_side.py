@@ -15,7 +15,7 @@ import pytest
 import pipelines.prepare
 from dovetail import Tokenizer
 from tests.pipelines import splits
-from tests.pipelines.test_tokenize import write_model
+from tests.pipelines.tokenized import write_model
 
 NAMES = ("train", "validation", "test")
 ROWS = [

@@ -10,7 +10,7 @@ import pytest
 from pipelines.verify import verify
 from tests.pipelines import prepared
 from tests.pipelines.support import environment, write_tree
-from tests.pipelines.test_tokenize import TEXTS, write_model
+from tests.pipelines.tokenized import TEXTS, write_model
 from tests.runners.conftest import Cluster, Running
 
 pytestmark = pytest.mark.runners

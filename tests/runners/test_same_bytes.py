@@ -20,7 +20,7 @@ from tests.pipelines.support import (
     read_tree,
     write_tree,
 )
-from tests.pipelines.test_tokenize import TEXTS, write_model
+from tests.pipelines.tokenized import TEXTS, write_model
 from tests.runners import lzma_alone
 from tests.runners.conftest import Cluster, Running
 from transforms.formats import compressed

@@ -12,7 +12,7 @@ import pipelines.prepare
 from pipelines.verify import verify
 from tests.pipelines.support import read_tree, write_tree
 from tests.pipelines.test_prepare import DRAWN, lines_of, texts_of
-from tests.pipelines.test_tokenize import write_model
+from tests.pipelines.tokenized import write_model
 from tests.stores.faulty import Faults, FaultyStore
 from tests.stores.test_faults import left, store
 from transforms.errors import DovetailError

@@ -11,7 +11,7 @@ import pytest
 import pipelines.tokenize
 import pipelines.verify
 from tests.pipelines.support import Tree, read_tree, write_tree
-from tests.pipelines.test_tokenize import PIECES, TEXTS, write_model
+from tests.pipelines.tokenized import PIECES, TEXTS, write_model
 from tests.stores.conftest import Server, forget_stores, put, tree, unfinished
 from tests.stores.test_s3 import ONE, TWO, shards
 from transforms.datasets.manifest import Manifest

@@ -10,7 +10,7 @@ import pytest
 import pipelines.shuffle
 from pipelines.tokenize import run
 from tests.pipelines.support import read_shards
-from tests.pipelines.test_tokenize import make_corpus, tokenize
+from tests.pipelines.tokenized import make_corpus, tokenize
 from transforms.errors import UsageError
 
 

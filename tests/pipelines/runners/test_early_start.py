@@ -17,7 +17,7 @@ from pipelines.recipes.settings import Settings
 from pipelines.runners.early_start import Call, EarlyStart, _has_processes
 from pipelines.runners.worker_processes import WorkerProcesses
 from tests.pipelines.support import read_shards
-from tests.pipelines.test_tokenize import write_model
+from tests.pipelines.tokenized import write_model
 from transforms.errors import UsageError, WorkerError
 from transforms.tokenization.models import load as loading
 

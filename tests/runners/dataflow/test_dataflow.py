@@ -14,7 +14,7 @@ from apache_beam.utils import retry
 import pipelines.shuffle
 import pipelines.tokenize
 from tests.pipelines.support import ROOT, make_lines, read_tree, write_tree
-from tests.pipelines.test_tokenize import TEXTS, write_model
+from tests.pipelines.tokenized import TEXTS, write_model
 from tests.runners.dataflow.conftest import Dataflow, secrets, shards
 from tests.runners.dataflow.test_dataflow_templates import LAUNCHER
 from tests.stores.conftest import put, tree
