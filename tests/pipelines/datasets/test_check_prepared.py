@@ -244,7 +244,7 @@ def _stage(manifest: dict[str, Any]) -> dict[str, Any]:
         (lambda m: m["formats"].update(zarr={}), "zarr: expected a format of"),
         (lambda m: m["formats"]["flat"].update(eos=-1), r"formats\.flat\.eos: expected an id"),
         (lambda m: m["formats"]["flat"].update(more=1), "more is missing, the manifest says 1"),
-        (lambda m: m.update(packing="tetris"), "'tetris' is none that there is"),
+        (lambda m: m.update(packing="tetris"), "expected a known kind, got 'tetris'"),
         (lambda m: m.update(ids=10), "expected one from 0 to 9"),
         (lambda m: m.update(epochs=[1]), "its epochs differ from those of its recipe"),
         (lambda m: m.update(seed=8), "its seed differs from that of its recipe"),
