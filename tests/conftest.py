@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.transforms import userstate
+from apache_beam.transforms import core, userstate
+from apache_beam.typehints.decorators import IOTypeHints
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -29,10 +30,13 @@ def pytest_collection_finish() -> None:
 def _quick_beam() -> Iterator[None]:
     """Take from Beam half of the time of a small run, of which there are hundreds.
 
-    In each it looks through its DoFns, and builds parsers of all its flags, a hundred times; what
-    comes out depends on a DoFn's class and on the options alone. Processes that tests start have
-    Beam as it is.
+    In each it looks through its DoFns, reads their source, remembers where type hints come from, and
+    builds parsers of all its flags, a hundred times; what comes out depends on a DoFn's class and on
+    the options alone. Processes that tests start have Beam as it is.
     """
+    hints: dict[tuple[Any, bool], Any] = {}
+    yields: dict[Any, bool] = {}
+    from_callable, uses_yield = IOTypeHints.from_callable, core._check_fn_use_yield_and_return
     views: dict[tuple[int, type], Any] = {}
     specs: dict[type, Any] = {}
     view_as, get_dofn_specs = PipelineOptions.view_as, userstate.get_dofn_specs
@@ -50,7 +54,25 @@ def _quick_beam() -> Iterator[None]:
             specs[type(dofn)] = get_dofn_specs(dofn)
         return specs[type(dofn)]
 
+    def hints_once(fn: Any) -> Any:
+        plain = getattr(fn, "__func__", fn)
+        if getattr(plain, "__closure__", ()) is not None:  # a function that dies with its caller
+            return from_callable(fn)
+        key = plain, plain is fn
+        if key not in hints:
+            hints[key] = from_callable(fn)
+        return hints[key]
+
+    def uses_yield_once(fn: Any) -> bool:
+        plain = getattr(fn, "__func__", fn)
+        if plain not in yields:
+            yields[plain] = uses_yield(fn)
+        return yields[plain]
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(IOTypeHints, "from_callable", staticmethod(hints_once))
+        patch.setattr(IOTypeHints, "_make_origin", lambda *_, **__: [])
+        patch.setattr(core, "_check_fn_use_yield_and_return", uses_yield_once)
         patch.setattr(PipelineOptions, "view_as", view_once)
         patch.setattr(userstate, "get_dofn_specs", specs_once)
         yield

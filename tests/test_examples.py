@@ -149,6 +149,7 @@ def test_the_demo_names_commands_that_there_are() -> None:
         run([*shlex.split(flags), "--print_recipe"])
 
 
+@pytest.mark.slow  # it fits two models
 def test_labels_that_change_cannot_be_noticed(tmp_path: Path) -> None:
     done = call(EXAMPLES / "labels_changed.py", tmp_path / "out", timeout=500)
     *_, said, promised, kept, turned = done.stdout.decode().splitlines()

@@ -3,13 +3,13 @@
 ::
 
     DovetailError              what a caller may catch
-    ├── UsageError             can be mended before work starts: a flag, an output, a location (exit 2)
-    │   └── InputError         the inputs given: none found, twins, overlap
-    └── RunError               went wrong in the work (exit 1)
-        ├── DataError          a file that is not what it should be, or changed during the run
-        ├── LosslessError      a digest did not match: what went out is not what came in
-        ├── StoreError         a store refused, or failed again and again
-        │   └── PassingError   a store failed once: what was begun may be done again
+    ├── UsageError             can be fixed before work starts: a flag, an output, a location (exit 2)
+    │   └── InputError         the inputs: none found, two of one name, overlap
+    └── RunError               went wrong during the run (exit 1)
+        ├── DataError          a file is damaged, unexpected, or changed during the run
+        ├── LosslessError      a digest did not match: what was written is not what was read
+        ├── StoreError         a store refused a request, or kept failing
+        │   └── PassingError   a store failed once: Dovetail tries again
         └── WorkerError        a worker process died
 
 Messages are one line: they travel inside Beam's tracebacks and are found there again.
@@ -26,7 +26,7 @@ from typing import Any
 class DovetailError(Exception):
     """Base of every error that Dovetail raises on purpose.
 
-    The message says what was expected, what came, where, and what to do.
+    The message says what was expected, what came instead, where, and what to do.
 
     Attributes:
         result: what ``--json`` says beside it.
@@ -41,21 +41,21 @@ class DovetailError(Exception):
 
 
 class UsageError(DovetailError):
-    """Something the user can mend before work starts."""
+    """Something the user can fix before work starts."""
 
     exit_code = 2
 
 
 class InputError(UsageError):
-    """The inputs given can't be read as one dataset."""
+    """The inputs can't be read as one dataset."""
 
 
 class RunError(DovetailError):
-    """Something went wrong in the work."""
+    """Something went wrong during the run."""
 
 
 class DataError(RunError):
-    """A file is not what it should be, or changed during the run."""
+    """A file is damaged, holds something unexpected, or changed during the run."""
 
 
 class LosslessError(RunError):
@@ -63,11 +63,11 @@ class LosslessError(RunError):
 
 
 class StoreError(RunError):
-    """A store refused a request, or failed again and again."""
+    """A store refused a request, or kept failing."""
 
 
 class PassingError(StoreError):
-    """A store failed for a reason that may pass; whoever can begin anew does."""
+    """A store failed for a reason that may pass. Dovetail tries again."""
 
 
 class WorkerError(RunError):

@@ -73,9 +73,7 @@ def start(given: argparse.Namespace) -> int:
     """Get what is needed, start a cluster that goes on by itself, wait until it is up."""
     programs.java()
     if _living(given.dir):
-        print(
-            f"error: a cluster is running already, in {given.dir}; stop it first", file=sys.stderr
-        )
+        print(f"error: a cluster is already running in {given.dir}; stop it first", file=sys.stderr)
         return 2
     flink, jar = programs.flink(), programs.job_server()
     given.dir.mkdir(parents=True, exist_ok=True)
@@ -85,7 +83,7 @@ def start(given: argparse.Namespace) -> int:
         try:
             taken.bind(("127.0.0.1", port))
         except OSError:
-            print(f"error: --port={port} is in use; give another one", file=sys.stderr)
+            print(f"error: --port={port} is in use; pass another --port", file=sys.stderr)
             return 2
     worker = _write_worker(given.dir, port)
     _write_configuration(given, port)
@@ -115,9 +113,7 @@ def start(given: argparse.Namespace) -> int:
     while _overview(port).get("taskmanagers", 0) < given.taskmanagers or not _answers(endpoint):
         if process.poll() is not None or time.monotonic() > end:
             stop(given)
-            print(
-                f"error: the cluster didn't come up; its logs are in {given.dir}", file=sys.stderr
-            )
+            print(f"error: the cluster didn't start; read its logs in {given.dir}", file=sys.stderr)
             return 1
         time.sleep(0.2)
     print(" ".join(map(shlex.quote, state["flags"])))
@@ -248,7 +244,9 @@ def _shares(flink: str, folder: Path) -> tuple[list[str], list[str]]:
     mark = "BASH_JAVA_UTILS_EXEC_RESULT:"
     found = [line.removeprefix(mark) for line in done.stdout.splitlines() if line.startswith(mark)]
     if len(found) < 2:
-        raise programs.Missing(f"Flink doesn't share out memory so: {done.stdout}{done.stderr}")
+        raise programs.Missing(
+            f"Flink can't divide the memory as asked: {done.stdout}{done.stderr}"
+        )
     return found[0].split(), found[-1].split()
 
 

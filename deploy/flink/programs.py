@@ -84,8 +84,9 @@ def job_server() -> Path:
             found = content_digest(jar)
             if found != JOB_SERVER_CONTENT:
                 raise Missing(
-                    f"expected a job server whose content has the digest {JOB_SERVER_CONTENT}, Maven "
-                    f"made one with {found}: its registry gives other files than those that were tested"
+                    f"expected a job server whose content has the digest {JOB_SERVER_CONTENT}, "
+                    f"Maven built one with {found}: its registry gives other files than the "
+                    "tested ones"
                 )
             shutil.move(jar, into)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from deploy.site.markdown import cell, code, plain
 from transforms import errors
@@ -44,10 +45,11 @@ _VERBS = frozenset(
     re.findall(
         r"\w+",
         """
-        add allow ask build cast change check choose compress convert decode delete download
-        draw encode fetch fit fix free get give install leave let look lower make mend move name
-        pass prepare put quote raise remove rename repair replace report rerun retry run save
-        say see set shuffle shut split start take tokenize try upgrade use wait write
+        add allow ask build cast change check choose compress convert cut decode delete
+        download draw drop encode extract fetch fit fix free get give install keep leave
+        let look lower make move name pass prepare process put quote raise remove rename
+        repair replace report rerun retry run save say see set shuffle shut split start
+        take tokenize try unpack upgrade use wait write
         """,
     )
 )
@@ -125,24 +127,52 @@ def messages() -> list[Message]:
 
 def _messages_of(file: Path) -> Iterator[Message]:
     place = str(file.relative_to(ROOT))
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-        if not isinstance(node, ast.Call) or not node.args:
+    for node, named in _calls(ast.parse(file.read_text("utf-8")), {}):
+        if not node.args:
             continue
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
         if name == "ValueError" and place.startswith("pipelines/recipes/"):
             name = _SEVERAL
         if name not in _CLASSES:
             continue
-        text = text_of(node.args[0])
+        text = text_of(node.args[0], named)
         if re.search(r"[a-z]", re.sub(r"\{[^}]*\}", "", text)):  # else another error's, passed on
             yield Message("UsageError" if name == _SEVERAL else name, text, place)
+
+
+def _calls(
+    node: ast.AST, named: Mapping[str, ast.expr]
+) -> Iterator[tuple[ast.Call, Mapping[str, ast.expr]]]:
+    """Yield the calls in a tree, each with the texts that names of its function stand for."""
+    if isinstance(node, ast.FunctionDef):
+        named = _named_texts(node)
+    if isinstance(node, ast.Call):
+        yield node, named
+    for child in ast.iter_child_nodes(node):
+        yield from _calls(child, named)
+
+
+def _named_texts(function: ast.FunctionDef) -> dict[str, ast.expr]:
+    """Return the texts that a function gives names to, if a name stands for one alone."""
+    found: dict[str, list[ast.expr]] = {}
+    for node in ast.walk(function):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.setdefault(node.id, []).append(node)
+    values = {
+        node.targets[0].id: node.value
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.JoinedStr | ast.Constant)
+    }
+    return {name: value for name, value in values.items() if len(found[name]) == 1}
 
 
 def in_two(text: str) -> tuple[str, str]:
     """Part a message into what happened and what to do; the second is empty if it doesn't say.
 
-    >>> in_two("{url}: expected a file; give another URL")
-    ('{url}: expected a file', 'give another URL')
+    >>> in_two("{url}: expected a file; pass another URL")
+    ('{url}: expected a file', 'pass another URL')
     """
     for at in [found.start() for found in re.finditer("; ", text)]:
         if text[at + 2 :].partition(" ")[0].strip(",:") in _VERBS:
@@ -164,25 +194,33 @@ def _constants() -> dict[str, str]:
     return {name: texts.pop() for name, texts in found.items() if len(texts) == 1}
 
 
-def text_of(node: ast.expr) -> str:
-    """Return a message's text; {…} stands for what is only known when it is raised."""
+def text_of(node: ast.expr, named: Mapping[str, ast.expr] = MappingProxyType({})) -> str:
+    """Return a message's text; {…} stands for what is only known when it is raised.
+
+    Args:
+        node: the expression.
+        named: texts that names in it stand for.
+    """
     if isinstance(node, ast.Constant):
         return str(node.value)
     if isinstance(node, ast.JoinedStr):
         return "".join(
-            str(part.value) if isinstance(part, ast.Constant) else _shown(part.value)
+            str(part.value) if isinstance(part, ast.Constant) else _shown(part.value, named)
             for part in node.values
             if isinstance(part, ast.Constant | ast.FormattedValue)
         )
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return text_of(node.left) + text_of(node.right)
+        return text_of(node.left, named) + text_of(node.right, named)
     if isinstance(node, ast.IfExp):
-        either, other = text_of(node.body), text_of(node.orelse)
+        either, other = text_of(node.body, named), text_of(node.orelse, named)
         return either if not other else f"{either} | {other}"
-    return _shown(node)
+    return _shown(node, named)
 
 
-def _shown(node: ast.expr) -> str:
+def _shown(node: ast.expr, named: Mapping[str, ast.expr]) -> str:
+    if isinstance(node, ast.Name) and node.id in named:
+        others = {name: value for name, value in named.items() if name != node.id}
+        return text_of(named[node.id], others)
     if isinstance(node, ast.Name) and node.id in _constants():
         return _constants()[node.id]
     return f"{{{_name(node).strip('_').lower()}}}"
@@ -193,13 +231,21 @@ def _name(node: ast.expr) -> str:
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute):
-        return node.attr
+        return "type" if node.attr == "__name__" else node.attr
     if isinstance(node, ast.Subscript):
-        return _name(node.value)
+        key = node.slice.value if isinstance(node.slice, ast.Constant) else None
+        return key if isinstance(key, str) else _name(node.value)
+    if isinstance(node, ast.BinOp):
+        left = _name(node.left)
+        return left if left != "…" else _name(node.right)
     if isinstance(node, ast.Call):
         inner = [name for name in map(_name, node.args) if name != "…"]
         if isinstance(node.func, ast.Attribute) and node.func.attr == "join":
             inner = inner or [_name(node.func.value)]
+        if (
+            isinstance(node.func, ast.Attribute) and not inner and node.args
+        ):  # text.replace("_", " ")
+            inner = [_name(node.func.value)]
         return inner[0] if inner else _name(node.func)
     if isinstance(node, ast.GeneratorExp | ast.ListComp):
         return _name(node.generators[0].iter)

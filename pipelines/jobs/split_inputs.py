@@ -211,7 +211,7 @@ def _inspect_like(
             reading, settings, claim, text_field=recipe.text_field, features=columns
         )
     except (InputError, UsageError) as error:
-        said = str(error).replace("--input=", "--like=").partition("; like was taken for")[0]
+        said = str(error).replace("--input=", "--like=").partition("; like was read as")[0]
         said = said.replace(
             "no record that was looked", "no record of the test set that was looked"
         )

@@ -84,9 +84,9 @@ def _share_cluster(settings: RunSettings, *, stores: bool, window: int) -> Worke
     base = WORKER_BASE + (STORE_BASE if stores else 0) + window
     if memory < base + LEAST_PAYLOAD:
         raise UsageError(
-            f"--memory={write_size(memory)} is too little for a worker process of the cluster, "
-            f"{base // MIB} MiB of which the process itself takes; "
-            f"--memory={math.ceil((base + LEAST_PAYLOAD) / MIB)}MiB works"
+            f"--memory={write_size(memory)} is too little for a worker process of the cluster: "
+            f"the process alone takes {base // MIB} MiB; pass "
+            f"--memory={math.ceil((base + LEAST_PAYLOAD) / MIB)}MiB"
         )
     count = settings.parallelism or 1
     return Workers(count, count, memory - base, memory)

@@ -101,10 +101,26 @@ def test_the_page_has_every_message_of_the_source() -> None:
         ("str(error)", "{error}"),
         ('f"{_most} left"', "{most} left"),
         ("AT_FAULT", constant("AT_FAULT")),
+        ("f\"{info['size']} of {of - 1}, {type(x).__name__}\"", "{size} of {of}, {type}"),
+        ("f\"{name.replace('_', ' ')}: {says}\"", "{name}: {place} is bad"),
     ],
 )
 def test_placeholders_are_named(code: str, text: str) -> None:
-    assert error_list.text_of(ast.parse(code, mode="eval").body) == text
+    says = {"says": ast.parse('f"{place} is bad"', mode="eval").body}
+    assert error_list.text_of(ast.parse(code, mode="eval").body, says) == text
+
+
+def test_a_name_stands_for_its_text_if_that_is_the_only_one() -> None:
+    code = """
+def f(x):
+    says, hint = 1, 2
+    one = f"{x} is bad"
+    two = "a"
+    two = "b"
+    raise DataError(f"{one}; {two}")
+"""
+    (node, named) = next(error_list._calls(ast.parse(code), {}))
+    assert error_list.text_of(node.args[0], named) == "{x} is bad; {two}"
 
 
 @pytest.mark.parametrize(

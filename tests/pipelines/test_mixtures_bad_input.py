@@ -201,7 +201,10 @@ EMPTY_LINES = {"a": b"\n" * 30, "b": b"\n" * 20}
     [
         (["--weights=a=1,b=1", "--weigh_by=bytes"], "source a: expected bytes to weigh"),
         (["--temperature=2", "--weigh_by=bytes"], "source a: expected bytes to weigh"),
-        (["--weights=a=1,b=1", "--max_bytes=9"], "--max_bytes=9: the records of all sources are"),
+        (
+            ["--weights=a=1,b=1", "--max_bytes=9"],
+            "--max_bytes=9: expected records that aren't empty",
+        ),
         (["--max_bytes=9"], 50),
         (["--repeats=a=2", "--max_bytes=9"], 80),
         (["--weights=a=1,b=1", "--max_bytes=9", "--max_records=70"], 70),

@@ -95,9 +95,9 @@ def test_rows_of_csv_stay_whole(tmp_path: Path) -> None:
 
 def test_csv_that_is_not_quoted_as_it_has_to_be_ends_the_run(tmp_path: Path) -> None:
     write_tree(tmp_path, {"in/a.csv": b'1,5" x\n2,6" y\n', "in2/a.csv": b'1,"x\n2,y\n'})
-    with pytest.raises(DataError, match=r"a.csv: .*a quote at byte 3 inside of a field"):
+    with pytest.raises(DataError, match=r"a.csv: .*a quote at byte 3 inside a field"):
         run(f"--input={tmp_path}/in", f"--output={tmp_path}/out", "--format=csv", ONE)
-    with pytest.raises(DataError, match=r"row of CSV at byte 0 opens a quote"):
+    with pytest.raises(DataError, match=r"the CSV row at byte 0 opens a quote"):
         run(f"--input={tmp_path}/in2", f"--output={tmp_path}/out", "--format=csv", ONE)
     manifest = run(
         f"--input={tmp_path}/in*/a.csv", f"--output={tmp_path}/out", "--format=lines", ONE
@@ -149,14 +149,14 @@ def test_a_first_record_without_the_field_asks_for_the_right_one(tmp_path: Path)
         message = str(caught.value)
         assert 'it has body, id; it begins \'{"body": "a", "id": 1}\';' in message
         assert "(line 2)" in message
-        assert ("is --text_field=text right?" in message) == asks
+        assert ("check that --text_field=text" in message) == asks
         assert "--on_bad_record=skip" in message
 
 
 def test_a_dataset_of_which_all_was_dropped_is_a_failure(tmp_path: Path) -> None:
     write_tree(tmp_path, {"a.jsonl": b'{"body": "a"}\n' * 3})
     flags = [f"--input={tmp_path}/a.jsonl", f"--output={tmp_path}/out", "--text_field=text", ONE]
-    with pytest.raises(DataError, match="every record of the input, 3 in all, is a bad one"):
+    with pytest.raises(DataError, match="all 3 records of the input are bad"):
         run(*flags, "--on_bad_record=skip")
     assert not (tmp_path / "out" / "manifest.json").exists()
     write_tree(tmp_path, {"a.jsonl": b""})
@@ -166,8 +166,8 @@ def test_a_dataset_of_which_all_was_dropped_is_a_failure(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("most", "says"),
     [
-        ("2", "a.jsonl: 3 bad records so far, and --max_bad=2 allows fewer"),
-        ("29.9%", "3 of 10 records are bad ones, and --max_bad=29.9% allows fewer"),
+        ("2", "a.jsonl: 3 bad records so far, more than --max_bad=2 allows"),
+        ("29.9%", "3 of 10 records are bad, more than --max_bad=29.9% allows"),
         ("3", None),
         ("30%", None),
     ],

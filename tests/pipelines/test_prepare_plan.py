@@ -263,8 +263,8 @@ def test_a_model_without_eos_is_an_error_that_says_what_to_give(
     [
         ("--document_end=nope", "--document_end=nope: .* has no such token"),
         ("--document_end=9999", "--document_end=9999: .* an id from 0 to 43"),
-        ("--eos_token=nope", "--eos_token=nope: .* has no token that is written so"),
-        ("--pad_token=9999", "gives the id 9999, and the ids of .* end at 43"),
+        ("--eos_token=nope", "--eos_token=nope: .* which has none written like this"),
+        ("--pad_token=9999", "gives the id 9999, but the ids of .* end at 43"),
     ],
 )
 def test_tokens_that_the_model_lacks_are_refused(

@@ -125,7 +125,7 @@ def test_rows_of_ids_are_split_by_their_ids_or_their_text(tmp_path: Path) -> Non
     ("flags", "says"),
     [
         (["--split=test=0"], "^--split=test=0: expected at least one record of split test, got 0;"),
-        (["--split=train=5%"], "beside train, which has the rest"),
+        (["--split=train=5%"], "beside train, which gets the rest"),
         (
             ["--split=test=2_000_000_000"],
             "--split=test=2000000000: to choose so many records takes",

@@ -83,7 +83,7 @@ def test_each_law_spells_the_texts_and_another_epoch_draws_afresh(
 def test_a_law_of_other_models_says_which_to_give(corpus: Path, tmp_path: Path):
     for flags, error in (
         (["--sampling=exact"], "pass --sampling=bpe_dropout, uniform or stochastok"),
-        (["--sampling=bpe_dropout", "--alpha=0.1"], "its number is --dropout"),
+        (["--sampling=bpe_dropout", "--alpha=0.1"], "pass --dropout, which it has"),
         (["--sampling=uniform", "--dropout=0.1"], "expected --sampling=bpe_dropout"),
     ):
         with pytest.raises(UsageError, match=error):

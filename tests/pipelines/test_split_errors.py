@@ -72,7 +72,7 @@ def test_the_command_exits_with_2_and_one_line(
     flags = [f"--input={jsonl}", f"--output={tmp_path / 'o'}", "--fractions=train=0.9,test=0.2"]
     assert main(["split", *flags]) == 2
     assert capsys.readouterr().err == (
-        "error: --fractions=train=0.9,test=0.2: expected fractions of 1 at most, all together; got "
+        "error: --fractions=train=0.9,test=0.2: expected fractions that add up to at most 1, got "
         "1.1\n"
     )
 
@@ -103,10 +103,10 @@ def test_a_field_that_is_not_there(tmp_path: Path, jsonl: str, rows: str, flag: 
 
 def test_a_field_that_can_not_decide(tmp_path: Path, jsonl: str) -> None:
     assert said(tmp_path, f"--input={jsonl}", HALVES, "--split_by=x") == (
-        "--split_by=x: expected text, integers or booleans, the same in all files; got double"
+        "--split_by=x: expected text, integers or booleans, of one type in all files, got double"
     )
     assert said(tmp_path, f"--input={jsonl}", "--counts=test=5", "--stratify=x") == (
-        "--stratify=x: expected text, integers or booleans, the same in all files; got double"
+        "--stratify=x: expected text, integers or booleans, of one type in all files, got double"
     )
 
 
@@ -275,7 +275,7 @@ def test_packages_that_are_missing(
     real = needs.find_spec
     monkeypatch.setattr(needs, "find_spec", lambda name: None if name == "sklearn" else real(name))
     assert said(tmp_path, f"--input={jsonl}", f"--like={like_set}", "--draw=2") == (
-        "--like needs scikit-learn, which isn't installed: pip install 'dovetail-data[like]'"
+        "--like needs scikit-learn, which isn't installed; run pip install 'dovetail-data[like]'"
     )
 
 

@@ -96,7 +96,7 @@ def test_bytes_that_are_no_text_are_not_decoded_to_less(corpus: Path) -> None:
     (corpus / "raw").write_bytes(b"caf\xe9\n")
     tokenize(corpus, "--bytes", source="raw")
     with pytest.raises(
-        DataError, match=r"row 0: its tokens are bytes that aren't UTF-8, from byte 3"
+        DataError, match=r"row 0: its tokens make bytes that aren't UTF-8, from byte 3"
     ):
         tokenize(corpus, "--decode", output="texts", source="out/data")
 
@@ -135,7 +135,7 @@ def test_a_record_too_large_for_memory_is_refused_by_its_place(corpus: Path) -> 
     text = json.dumps({"text": "ab" * 8_000_000})
     (corpus / "long.jsonl").write_text(f'{{"text": "short"}}\n{text}\n')
     with pytest.raises(
-        DataError, match=r"long.jsonl: the record at byte 18 has .* --memory=\d+MiB works"
+        DataError, match=r"long.jsonl: the record at byte 18 has .* pass --memory=\d+MiB"
     ):
         tokenize(corpus, "--memory=470MiB", source="long.jsonl")
 
@@ -257,8 +257,8 @@ def test_nothing_is_an_empty_dataset(corpus: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--alpha=0.1"], "--alpha=0.1: expected --sampling with it, one of .*exact"),
-        (["--sampling=exact", "--alpha=-1"], "--alpha=-1.0: expected a number from 0"),
+        (["--alpha=0.1"], "--alpha=0.1: expected --sampling=.*exact.* with it"),
+        (["--sampling=exact", "--alpha=-1"], "--alpha=-1.0: expected a number of at least 0"),
         (["--sampling=exact", "--alpha=nan"], "--alpha=nan: expected"),
         (["--sampling=exact", "--alpha=inf"], "--alpha=inf: expected"),
         (["--sampling=nbest", "--nbest_size=0"], "--nbest_size=0: expected 1 to"),
@@ -267,7 +267,7 @@ def test_nothing_is_an_empty_dataset(corpus: Path) -> None:
         (["--sampling=best"], "--sampling=best"),
         (["--tokenizer=nothing.json"], "nothing.json: there is no such file"),
         (["--tokenizer=in/a.jsonl"], "not a model"),
-        (["--whitespace=cpm"], "for SentencePiece"),
+        (["--whitespace=cpm"], "expected a SentencePiece unigram model for"),
         (["--newline_symbol=x"], "--whitespace=cpm"),
         (["--bytes", "--text_field=text"], "--bytes and --text_field=text"),
         (["--decode", "--alpha=1"], "--alpha=1.0 and --decode"),

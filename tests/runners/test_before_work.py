@@ -96,7 +96,7 @@ def jar_of(path: Path, version: str) -> Path:
         (["--job_endpoint=localhost:1"], "--job_endpoint=localhost:1: no job server answers there"),
         (["--no_wait"], "--no_wait is for --runner=DataflowRunner"),
         (["--workers=2"], "--workers is for --runner=DirectRunner"),
-        (["--memory=150MiB"], "--memory=150MiB is too little .* --memory=174MiB works"),
+        (["--memory=150MiB"], "--memory=150MiB is too little .* pass --memory=174MiB"),
         (["--memory=5MiB"], "--memory=5MiB is too little"),
         (
             ["--temp_location=memory://x"],

@@ -147,9 +147,13 @@ def test_uploads_that_always_fail_end_the_run_with_an_error_and_leave_nothing(
 def test_an_answer_that_is_always_short_is_an_error() -> None:
     FaultyStore.objects["b/x"] = b"0123456789"
     FaultyStore.faults = faults = Faults(rate=1.0, only=("cat_file",), kind="short")
-    with pytest.raises(StoreError, match=r"faulty://b/x: expected 10 bytes.*gave 5.*tried 5 times"):
+    with pytest.raises(
+        StoreError, match=r"faulty://b/x: expected a range of 10 bytes.*sent 5.*tried 5 times"
+    ):
         storage.read_range("faulty://b/x", 0, 10)
-    with pytest.raises(StoreError, match=r"faulty://b/x: expected 10 bytes.*gave 5.*tried 5 times"):
+    with pytest.raises(
+        StoreError, match=r"faulty://b/x: expected a range of 10 bytes.*sent 5.*tried 5 times"
+    ):
         storage.read_all("faulty://b/x")
     assert faults.requests["cat_file"] == 10
 
@@ -166,7 +170,7 @@ def test_a_write_that_is_kept_otherwise_than_written_is_done_again_then_an_error
         with storage.open_write("faulty://b/x") as file:
             storage.write_all(file, bytes(size))
 
-    with pytest.raises(StoreError, match=rf"wrote {size} bytes, the store has 3.*tried 5 times"):
+    with pytest.raises(StoreError, match=rf"wrote {size:,} bytes, the store has 3.*tried 5 times"):
         storage.retry(write, "faulty://b/x")
     assert len(tries) == 5
 
@@ -261,7 +265,7 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing(
             return real(file, data)  # type: ignore[arg-type]
 
         monkeypatch.setattr(storage, "write_all", write_all)
-        with pytest.raises(RunError, match=r"the disk is full.*free room.*--temp_location"):
+        with pytest.raises(RunError, match=r"the disk is full.*free some space.*--temp_location"):
             run(f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}", "--num_shards=2")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 

@@ -136,9 +136,9 @@ def test_what_somebody_cleared_is_named(output: str, monkeypatch: pytest.MonkeyP
             raise FileNotFoundError("The specified upload does not exist")
 
         monkeypatch.setattr(parts, "_call", gone)
-    with pytest.raises(RunError, match="what was begun of it is gone"):
+    with pytest.raises(RunError, match="the part of it written so far is gone"):
         parts.complete(file, sent)
-    with pytest.raises(RunError, match="what was begun of it is gone"):
+    with pytest.raises(RunError, match="the part of it written so far is gone"):
         write(file, [(0, b"data")], [0])
 
 

@@ -266,7 +266,7 @@ def test_parts_grow_with_what_has_gone_up(bucket: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(fs.raw, "fixed_upload_size", True)
     monkeypatch.setattr(store_files, "MAX_PARTS", 4)
     with (
-        pytest.raises(StoreError, match=r"more than 4 parts of 5 MiB.*ask for more shards"),
+        pytest.raises(StoreError, match=r"more than 4 parts of 5 MiB.*pass a larger --num_shards"),
         storage.open_write(f"{bucket}/y") as file,
     ):
         storage.write_all(file, data)

@@ -51,7 +51,7 @@ def test_a_split_on_a_store_is_read_by_its_name_shown_and_replaced(
     pipelines.show.run([out, "--split=test", "--row=1"])
     assert "record 1 of test (data/test-0" in capsys.readouterr().out
     for source in (out, f"{out}/data/*"):
-        with pytest.raises(InputError, match=r"3 splits.*name the shards of one, as in .*/data/t"):
+        with pytest.raises(InputError, match=r"3 splits.*pass the shards of one, as in .*/data/t"):
             pipelines.shuffle.run([f"--input={source}", f"--output={bucket}/o", ONE])
     found = pipelines.shuffle.run([f"--input={out}/data/test-*", f"--output={bucket}/o", ONE])
     tests = [data for name, data in tree(out).items() if name.startswith("data/test-")]

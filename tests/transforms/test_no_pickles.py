@@ -132,7 +132,7 @@ def forge(where: FileRange, data: bytes) -> None:
         file.write(data + zlib.crc32(data).to_bytes(4, "little"))
 
 
-SAYS = r"references: what lies at byte \d+ is not what Dovetail wrote there: .*--temp_location"
+SAYS = r"references: the data at byte \d+ isn't what Dovetail wrote there: .*--temp_location"
 
 
 def test_a_forged_reference_of_a_shuffle_runs_nothing(
@@ -243,15 +243,15 @@ def test_references_come_back_below_the_runs_folders() -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"folder": 2}, "a folder that the run hasn't"),
-        ({"name": "../../../../etc/passwd"}, "no spill file's name"),
-        ({"name": NAME.upper()}, "no spill file's name"),
-        ({"name": ""}, "no spill file's name"),
-        ({"offset": 1 << 63}, "beyond any file's end"),
-        ({"pages": 2}, "other pages than files have"),
+        ({"folder": 2}, "a folder that isn't the run's"),
+        ({"name": "../../../../etc/passwd"}, "isn't the name of a spill file"),
+        ({"name": NAME.upper()}, "isn't the name of a spill file"),
+        ({"name": ""}, "isn't the name of a spill file"),
+        ({"offset": 1 << 63}, "beyond the end of any file"),
+        ({"pages": 2}, "another number of pages than the files have"),
         ({"page": (9, 1, 100, 3, 50)}, "first key is above its last"),
-        ({"page": (1, 9, 0, 3, 50)}, "a page of nothing"),
-        ({"page": (1, 9, 100, 0, 50)}, "a page of nothing"),
+        ({"page": (1, 9, 0, 3, 50)}, "an empty page"),
+        ({"page": (1, 9, 100, 0, 50)}, "an empty page"),
     ],
 )
 def test_references_that_lead_astray_are_refused(given: dict[str, Any], says: str) -> None:

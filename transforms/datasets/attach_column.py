@@ -73,7 +73,9 @@ class AttachColumn(beam.PTransform):  # type: ignore[misc]  # Beam's classes are
 
     def __post_init__(self) -> None:
         if not 0 < self.memory <= 1 << 30:
-            raise UsageError(f"expected memory of up to a GiB, in bytes, got memory={self.memory}")
+            raise UsageError(
+                f"expected memory of 1 byte to 1 GiB, in bytes, got memory={self.memory}"
+            )
         if self.missing not in ("fail", "null", "leave_out"):
             raise UsageError(
                 f"expected missing to be fail, null or leave_out, got {self.missing!r}"
@@ -118,14 +120,17 @@ def _keys_of(table: pa.RecordBatch) -> Hashes:
         return table.column(0).to_numpy(), table.column(1).to_numpy()
     if table.num_columns != 2:
         raise DataError(
-            "expected tables of keys and values, or of two columns of uint64 and values, got columns "
-            f"{', '.join(names)}"
+            "expected tables with a column of keys and one of values, or with two columns of "
+            f"uint64 and one of values, got columns {', '.join(names)}"
         )
     keys = table.column(0) if len(table) else pa.array([], pa.string())
     missing = validity(keys)
     if missing is not None:
         place = int(np.flatnonzero(~missing)[0])
-        raise DataError(f"expected a key in {names[0]} for every value, got null in row {place}")
+        raise DataError(
+            f"expected a key in {names[0]} for every value, got null in row {place}; leave "
+            "such rows out"
+        )
     return value_hashes(keys, name=names[0])
 
 
@@ -136,7 +141,7 @@ def _cast(values: pa.Array, name: str, kind: pa.DataType | None) -> pa.Array:
         return values.cast(kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(
-            f"expected values for {name} that {kind} can hold, got {values.type}: {error}"
+            f"expected values for {name} that fit {kind}, got {values.type}: {error}"
         ) from None
 
 
@@ -171,9 +176,10 @@ def _joined(pieces: Iterable[bytes], memory: int) -> KeyedValues:
             total = tables[0].nbytes
         if total > memory:
             raise DataError(
-                f"expected values that take at most {memory} bytes, {KEY_BYTES} a key and what each "
-                f"value has, got {total} for {len(tables[0])} keys or more; give AttachColumn more "
-                "memory, or attach the values in parts, each to its part of the records"
+                f"expected keys and values of at most {memory:,} bytes ({KEY_BYTES} per key, and "
+                f"each value's own), got {total:,} for at least {len(tables[0]):,} keys; pass "
+                "AttachColumn more memory, or attach the values in parts, each to its part of "
+                "the records"
             )
     return KeyedValues.join(tables)
 
@@ -235,8 +241,8 @@ class _LookUp(beam.DoFn):  # type: ignore[misc]
         if self._by is not None:
             known = f"{self._by}={field_of(block, self._by)[place].as_py()!r:.80}"
         raise DataError(
-            f"{where(origin, block, place)}: expected a value of {self._name!r} for every record, "
-            f"got none for {known}; give one, or set missing to null or leave_out"
+            f"{where(origin, block, place)}: expected a value of {self._name!r} for every "
+            f"record, got none for {known}; add one, or set missing to null or leave_out"
         )
 
     def _report(self, origin: Origin, made: pa.RecordBatch, dropped: Digest) -> None:

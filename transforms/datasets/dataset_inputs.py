@@ -106,8 +106,8 @@ def holds_dataset(fs: Any, folder: str, pattern: str) -> bool:
         return True
     if fs.exists(f"{folder}/{MARKER}"):
         raise InputError(
-            f"--input={pattern}: {folder} holds a {MARKER}: a run is writing a dataset there, or died; "
-            "wait for it, or run it again"
+            f"--input={pattern}: {folder} holds a {MARKER}: a run is writing a dataset there, or "
+            "died there; wait for it, or run it again"
         )
     return False
 
@@ -115,16 +115,16 @@ def holds_dataset(fs: Any, folder: str, pattern: str) -> bool:
 def shards_in(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
     """Return info of the shards that a dataset's manifest lists, by path."""
     local = isinstance(fs, LocalFileSystem)
-    hint = f"give a pattern of files (as in {folder}/{DATA}/*) to read them as plain files"
+    hint = f"pass a pattern of files, as in {folder}/{DATA}/*, to read them as plain files"
     try:
         if local and (why := why_not_read(folder, MANIFEST)):
             raise ValueError(f"{MANIFEST}: {why}")
         manifest = json.loads(fs.cat_file(f"{folder.rstrip('/')}/{MANIFEST}"))
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise InputError(
-                f"--input={pattern}: {folder} holds a {MANIFEST} that is not Dovetail's (it has no "
-                f'"format": "{FORMAT}"), so it doesn\'t say which files are the data; give a pattern of '
-                f"files, as in {folder}/*.jsonl"
+                f"--input={pattern}: {folder} holds a {MANIFEST} that is not Dovetail's (it has "
+                f'no "format": "{FORMAT}"), so it doesn\'t say which files are the data; pass '
+                f"a pattern of files, as in {folder}/*.jsonl"
             )
         if is_prepared(manifest):
             shards = the_only_shards(manifest, folder, pattern)
@@ -142,11 +142,11 @@ def shards_in(fs: Any, folder: str, pattern: str) -> dict[str, dict[str, Any]]:
             raise ValueError(wrong)
         if splits is not None and len(splits) > 1:
             raise InputError(
-                f"--input={pattern}: {folder} holds a dataset of {len(splits)} splits, "
-                f"{', '.join(splits)}; name the shards of one, as in "
+                f"--input={pattern}: {folder} holds a dataset of {len(splits)} splits "
+                f"({', '.join(splits)}); pass the shards of one, as in "
                 f"{folder.rstrip('/')}/{DATA}/{splits[0]}-*"
             )
-        hint = f"write it anew, or give by name the shards in {folder}/{DATA} that are whole"
+        hint = f"write it again, or pass the intact shards in {folder}/{DATA} by name"
         sizes = [(shard["path"], shard["bytes"]) for shard in shards]
         return _whole(fs, folder, sizes, told=told)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -196,13 +196,13 @@ def refuse_dataset(fs: Any, path: str) -> None:
     name = os.path.basename(path) if path.endswith((MANIFEST, MARKER)) else ""
     if name == MARKER or (name == MANIFEST and is_our_manifest(fs.cat_file(path, 0, 200))):
         raise InputError(
-            f"{path}: a dataset lies among the inputs; give its folder an --input of its own, or "
+            f"{path}: the inputs include a dataset; pass its folder as an --input of its own, or "
             "patterns that leave this file out"
         )
     about = os.path.basename(path) == ABOUT and fs.cat_file(path, 0, _ABOUT_BYTES)
     if about and b'"recipe_sha256"' in about:
         raise InputError(
-            f"{path}: a folder of a prepared dataset lies among the inputs; name its shards, as in "
+            f"{path}: the inputs include a prepared dataset; pass its shards, as in "
             f"{os.path.dirname(path)}/{DATA}/train-*"
         )
 
@@ -265,6 +265,7 @@ class _Shards:
 
     def _broken(self, what: str) -> InputError:
         return InputError(
-            f"--input={self._pattern}: {self._folder} holds the shards of a dataset, and by its "
-            f"{MANIFEST} {what}; write the dataset anew, or give by name the shards that are whole"
+            f"--input={self._pattern}: {self._folder} holds the shards of a dataset, but not as "
+            f"its {MANIFEST} lists them: {what}; write the dataset again, or pass the intact "
+            "shards by name"
         )

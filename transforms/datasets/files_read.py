@@ -92,7 +92,7 @@ def add_up(spans: Iterable[SpanReports], sources: Sequence[str], expected: str |
         if reports.table.column("quarantine_path").null_count < len(reports):
             kept_apart += [report.quarantine for report in reports if report.quarantine]
     if expected is not None and fingerprint_of(listed) != expected:
-        raise LosslessError("not all of the files that were listed were read; run again")
+        raise LosslessError("not all listed files were read; run again")
     if not rows:
         empty = np.zeros(0, np.int64)
         zeros = dict.fromkeys(("size", *_SUMS), empty)
@@ -164,9 +164,9 @@ def _require_same(
         want = digest_in(first[keys[row]]) if keys[row] in first else Digest()
         if have != want:
             raise DataError(
-                f"{_url(spans, sources[source], number)}: read {want.records} records in the first "
-                f"pass, and other ones ({have.records}) in pass {found['pass_number'][row]}; the file "
-                "changed during the run: run again"
+                f"{_url(spans, sources[source], number)}: pass {found['pass_number'][row]} read "
+                f"other records ({have.records:,}) than the first pass ({want.records:,}): the "
+                "file changed during the run; run again"
             )
 
 
@@ -182,7 +182,8 @@ def _require_whole(
         url = _url(spans, sources[int(found["source"][row])], int(found["number"][row]))
         raise DataError(
             f"{url}: expected to read {' or '.join(map(str, known))} bytes or rows, read "
-            f"{covered[row]}; the file changed during the run, or its storage is at fault: run again"
+            f"{covered[row]}: the file changed during the run, or its storage is faulty; run "
+            "again"
         )
 
 

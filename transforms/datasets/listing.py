@@ -82,9 +82,9 @@ def list_source(
         folders.append(folder)
     if len({os.path.isabs(folder) for folder in folders}) > 1:
         raise InputError(
-            f"source {source}: some of its files lie on this machine and some on a store, so that they "
-            "have no folder in common, below which they would be named; make two sources of them, as "
-            "in --input=here=PATTERN --input=there=PATTERN"
+            f"source {source}: expected files with a common folder, below which they are named, "
+            "got some on this machine and some on a store; make two sources of them, as in "
+            "--input=here=PATTERN --input=there=PATTERN"
         )
     root = os.path.commonpath(folders) if len(folders) > 1 else folders[0]
     return Files(sort_matches(found, source, root))
@@ -187,7 +187,7 @@ def _why_all_passed_over(sieve: Sieve) -> str:
     held = sieve.said.partition(": ")[2]
     if sieve.extensions:
         return f"no file has --extension={','.join(sorted(sieve.extensions))}; {held}"
-    return f"no file matches; {held}; give them by name, or by a pattern that says more than *"
+    return f"no file matches; {held}; pass them by name, or by a pattern that says more than *"
 
 
 def _why_nothing(fs: Any, path: str, source: str, pattern: str) -> str:
@@ -202,13 +202,17 @@ def _why_nothing(fs: Any, path: str, source: str, pattern: str) -> str:
         return f"no file matches; {'check the path' if there else 'there is no such bucket'}"
     some = islice(glob.iglob(path, recursive=True), 100)
     if any(mark in path for mark in WILD) and any(map(os.path.isdir, some)):
-        return f"no file matches, folders do; for all that they hold write {pattern.rstrip('/')}/**"
-    hint = "check the path, and quote patterns so that the shell leaves them alone"
+        return (
+            "no file matches, only folders; to read everything in them, pass "
+            f"{pattern.rstrip('/')}/**"
+        )
+    hint = "check the path, and quote patterns so that the shell doesn't expand them"
     if "[" in path:
-        hint = "[...] stands for one of the characters in it, [[] for a bracket; check the path"
+        hint = "[...] matches one of the characters in it, [[] matches a bracket; check the path"
     if source != "default":
         hint += (
-            f"; {source} was taken for the name of a source, for a path write ./{source}={pattern}"
+            f"; {source} was read as the name of a source; if it is part of a path, pass "
+            f"./{source}={pattern}"
         )
     return f"no file matches; {hint}"
 

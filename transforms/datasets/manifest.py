@@ -420,5 +420,5 @@ def require_versions(content: dict[str, Any], url: str) -> None:
             writer = versions.get("dovetail") if isinstance(versions, dict) else None
             raise DataError(
                 f"{url}: expected {name.replace('_', ' ')} {ours}, got {content.get(name)}; use "
-                f"the Dovetail that wrote it ({writer})"
+                f"the version of Dovetail that wrote it ({writer})"
             )

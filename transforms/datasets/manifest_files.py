@@ -117,8 +117,8 @@ def sum_files(manifest: Manifest | PreparedManifest, folder: str) -> dict[str, F
                 sums[source] += tuple(found)
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"{url}: expected a listing of the manifest's sources and their files, got something else: "
-            f"{type(error).__name__}: {error}"
+            f"{url}: expected a listing of the manifest's sources and their files, it can't be "
+            f"read: {type(error).__name__}: {error}"
         ) from None
     return sums
 
@@ -137,7 +137,7 @@ def _digest(rows: pa.RecordBatch, of: str) -> Digest:
     counts = [rows.column(f"{of}{name}").to_numpy() for name in ("records", "bytes")]
     parts = rows.column(f"{of}hash").to_pylist()
     if any(len(part) != 32 for part in parts):
-        raise ValueError("a hash has not 32 hex digits")
+        raise ValueError("expected hashes of 32 hex digits, got another length")
     hashes = (np.array([int(p[i : i + 16], 16) for p in parts], np.uint64) for i in (0, 16))
     sums = (int(values.sum()) for values in (*counts, *hashes))
     return Digest(*sums)

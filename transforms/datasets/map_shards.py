@@ -146,7 +146,8 @@ class _MappedShard:
                 made, found = self.work(file, block)
                 if len(made) != len(block):
                     raise DataError(
-                        f"{file.name_of(0)} of source {source}: {len(block)} records became {len(made)}"
+                        f"{file.name_of(0)} of source {source}: expected one record for each "
+                        f"of {len(block):,}, the transform returned {len(made):,}"
                     )
                 counts += found
                 self.reader.count_tokens(found.tokens)

@@ -96,7 +96,7 @@ def _remedy_for_twins(*urls: str) -> str:
         kind = foreign(storage.read_range(url, 0, HEAD).tobytes())
         if kind is not None:
             return f"{url} is {kind.word}: {kind.remedy}"
-    return "give them to two sources (NAME=PATTERN) or rename one"
+    return "put them in two sources (NAME=PATTERN), or rename one"
 
 
 def _ranges_of_names(found: list[bytes], source: str, root: str) -> list[list[bytes]]:
@@ -138,18 +138,18 @@ def _require_readable(url: str, path: str | None, info: Mapping[str, Any]) -> No
         raise InputError(f"{url!r}: the file's name is not UTF-8; rename it") from None
     if path is not None and not os.access(path, os.R_OK):
         raise InputError(
-            f"{url}: can't be read (permission denied); change its permissions, or give patterns that "
-            "leave it out"
+            f"{url}: can't be read (permission denied); change its permissions, or pass patterns "
+            "that leave it out"
         )
     if info["size"] is None:
         raise InputError(
-            f"{url}: the server doesn't say how many bytes it has, so that no ranges of it can be asked "
-            "for; fetch it first, and give the file"
+            f"{url}: the server doesn't say how large the file is, so its parts can't be "
+            "requested; download it first, and pass the local file"
         )
     encoding = info.get("contentEncoding")  # Google's: it decompresses, and then gives no ranges
     if path is None and encoding:
         raise InputError(
-            f"{url}: stored with Content-Encoding: {encoding}, so that the store gives out other bytes "
-            f"than it holds; take that off (gcloud storage objects update {url} "
-            "--clear-content-encoding) and let its name end as such files do (.gz)"
+            f"{url}: stored with Content-Encoding: {encoding}, so the store sends other bytes "
+            f"than it holds; remove that (gcloud storage objects update {url} "
+            "--clear-content-encoding), and give it the name of a compressed file (.gz)"
         )

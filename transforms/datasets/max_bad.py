@@ -56,8 +56,8 @@ class MostBad:
         """Raise DataError where those of one file are too many by themselves."""
         if self.count is not None and bad > self.count:
             raise DataError(
-                f"{name}: {bad:,} bad records so far, and --max_bad={self.text} allows fewer; fix the "
-                "input, or allow more"
+                f"{name}: {bad:,} bad records so far, more than --max_bad={self.text} allows; "
+                "fix the input, or raise --max_bad"
             )
 
 
@@ -66,13 +66,13 @@ def require_few(dropped: Digest, kept: Digest, most: MostBad | None) -> None:
     bad, of = dropped.records, dropped.records + kept.records
     if bad and not kept.records:
         raise DataError(
-            f"every record of the input, {bad:,} in all, is a bad one and was left out, so the dataset "
-            "would be empty; run without --on_bad_record to see what is wrong with the first"
+            f"all {bad:,} records of the input are bad and were left out, so the dataset would "
+            "be empty; run without --on_bad_record to see what is wrong with the first"
         )
     if most is not None and most.is_exceeded(bad, of=of):
         raise DataError(
-            f"{bad:,} of {of:,} records are bad ones, and --max_bad={most.text} allows fewer; fix the "
-            "input, or allow more"
+            f"{bad:,} of {of:,} records are bad, more than --max_bad={most.text} allows; fix the "
+            "input, or raise --max_bad"
         )
 
 
@@ -97,14 +97,15 @@ def refusal(
     place = f"row {position}"
     if not blocks.is_rows(bad):
         place = f"the line at byte {position}{_line_number(file, options, position)}"
-    says = f"{file.url}: {place} is a bad record: {reason}; it begins {beginning(bad)}; "
+    says = f"{file.url}: {place} is a bad record: {reason}; it begins {beginning(bad)}"
     if first and LACKS in reason:
         field = options.text_field if options.beside is None else options.beside.text_field
         return DataError(
-            f"{says}is --text_field={field} right? Give the field that holds the text; if "
-            "other records have this one, fix this record, or pass --on_bad_record=skip or quarantine"
+            f"{says}; check that --text_field={field} names the field that holds the text; if "
+            "other records have this field, fix this record, or pass --on_bad_record=skip or "
+            "quarantine"
         )
-    return DataError(f"{says}fix it, or pass --on_bad_record=skip or quarantine")
+    return DataError(f"{says}; fix it, or pass --on_bad_record=skip or quarantine")
 
 
 def _line_number(file: SourceFile, options: ReadOptions, position: int) -> str:

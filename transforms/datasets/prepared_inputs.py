@@ -70,7 +70,7 @@ def the_only_shards(
     files = list(_files(manifest))
     for path, *_ in files:
         if not layout.is_our_file(path):
-            raise ValueError(f"{path} is not the path of a shard")
+            raise ValueError(f"expected paths of shards, got {path}")
     formats = {form for _, _, form, _ in files}
     require_readable(formats, folder, pattern)
     above = {path.rpartition("/")[0] for path, *_ in files}
@@ -79,9 +79,9 @@ def the_only_shards(
         first = next(path for path, _, form, _ in files if form in READABLE)
         split = first.rpartition("-of-")[0].rpartition("-")[0]
         raise InputError(
-            f"--input={pattern}: {folder} holds a prepared dataset of "
-            f"{len(splits)} splits, {len(formats)} formats and {len(manifest['epochs'])} epochs; name "
-            f"the shards of one, as in {folder.rstrip('/')}/{split}-*"
+            f"--input={pattern}: {folder} holds a prepared dataset of {len(splits)} splits, "
+            f"{len(formats)} formats and {len(manifest['epochs'])} epochs; pass the shards of "
+            f"one, as in {folder.rstrip('/')}/{split}-*"
         )
     return [(path, size) for path, size, _, _ in files]
 
@@ -91,8 +91,8 @@ def require_readable(formats: set[str], folder: str, pattern: str) -> None:
     if not formats & set(READABLE):
         names = ", ".join(sorted(formats))
         raise InputError(
-            f"--input={pattern}: {folder} holds a prepared dataset as {names}, which isn't read as rows "
-            f"of ids; prepare it as {' or '.join(READABLE)} too"
+            f"--input={pattern}: {folder} holds a prepared dataset in the format {names}, which "
+            f"can't be read back as rows of ids; prepare it as {' or '.join(READABLE)} too"
         )
 
 
@@ -101,8 +101,8 @@ def require_one_split(splits: Iterable[str], folder: str, pattern: str) -> None:
     names = sorted(set(splits))
     if len(names) > 1:
         raise InputError(
-            f"--input={pattern}: it matches {len(names)} splits of the dataset in {folder}, "
-            f"{', '.join(names)}; name the shards of one, as in {folder}/{names[0]}-*"
+            f"--input={pattern}: it matches {len(names)} splits of the dataset in {folder} "
+            f"({', '.join(names)}); pass the shards of one, as in {folder}/{names[0]}-*"
         )
 
 

@@ -73,8 +73,8 @@ class QuarantineFile:
                 self._writer.write_table(table)
         except pa.ArrowNotImplementedError as error:
             raise DataError(
-                f"{self._file.url}: its bad rows can't be kept in quarantine, in Parquet: {error}; fix "
-                "them, or pass --on_bad_record=skip"
+                f"{self._file.url}: its bad rows can't be written to the quarantine as Parquet: "
+                f"{error}; fix them, or pass --on_bad_record=skip"
             ) from error
         self._records += len(bad)
 

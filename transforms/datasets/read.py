@@ -122,8 +122,8 @@ def list_spans(
     files = list_sources(sources, extensions=config.extensions, apart=config.output)
     if config.expected is not None and fingerprint(files) != config.expected:
         raise DataError(
-            "the input files changed between planning and reading: a file came, went, or was written "
-            "to; run again when nothing writes to them"
+            "the input files changed between planning and reading: a file was added, removed or "
+            "written to; run again when nothing writes to them"
         )
     whole = functools.partial(is_read_whole, options=config.options)
     return functools.partial(cut_spans, files, config.span_bytes, whole=whole)

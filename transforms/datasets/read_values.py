@@ -70,7 +70,7 @@ def table_of(origin: Origin, block: pa.RecordBatch, *, names: tuple[str, str]) -
         for name in names:
             if name not in have:
                 raise DataError(
-                    f"{origin.name_of(0)}: expected a column {name}, to attach values; it has "
+                    f"{origin.name_of(0)}: expected a column {name}, to attach values, got "
                     f"{', '.join(have[:8])}"
                 )
         return pa.RecordBatch.from_arrays([record.field(name) for name in names], names=names)
@@ -83,7 +83,7 @@ def table_of(origin: Origin, block: pa.RecordBatch, *, names: tuple[str, str]) -
         if not isinstance(value, dict) or not all(name in value for name in names):
             raise DataError(
                 f"{where(origin, block, place)}: expected a JSON object with the fields "
-                f"{names[0]!r} and {names[1]!r}"
+                f"{names[0]!r} and {names[1]!r}, got another value or fewer fields"
             )
         columns[0].append(_key_text(value[names[0]]))
         columns[1].append(value[names[1]])
@@ -101,8 +101,8 @@ def _array(values: list[Any], origin: Origin, block: pa.RecordBatch, name: str) 
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
         raise DataError(
-            f"{where(origin, block, 0)} and behind it: expected values of one type in field {name!r}, "
-            f"got several: {error}"
+            f"{where(origin, block, 0)} and after it: expected values of one type in field "
+            f"{name!r}, got several: {error}"
         ) from None
 
 

@@ -104,8 +104,8 @@ def _number_equals(digest: bytes, equals: Iterable[bytes]) -> Iterator[tuple[byt
 def _checked(record: bytes) -> bytes:
     if not isinstance(record, bytes):
         raise DataError(
-            f"expected records of type bytes, got {type(record).__name__}; encode them, and see "
-            "whether ids says what the elements are: (id, record), or record alone"
+            f"expected records of type bytes, got {type(record).__name__}; encode them, and "
+            "check that ids fits the elements: True for (id, record), False for the record alone"
         )
     return record
 

@@ -25,9 +25,7 @@ from transforms.workers.follow_launcher import follow_launcher
 from transforms.workers.progress import Progress, Watched
 from transforms.workers.slots import Slot
 
-_AT_FAULT = (
-    "the library that encodes it, memory or the disk is at fault: check them, then run again"
-)
+_AT_FAULT = "its codec library, the memory or the disk is faulty; check them, then run again"
 
 
 class Ordered(NamedTuple):
@@ -203,7 +201,7 @@ def write_shard(
         if form.kind != "lines" and blocks.is_rows(block) != (form.records_are == "rows"):
             has = "rows" if blocks.is_rows(block) else "lines"
             raise DataError(
-                f"{path}: expected {form.records_are}, as records_are of the ShardFormat says, got {has}"
+                f"{path}: expected {form.records_are} (records_are of the ShardFormat), got {has}"
             )
         with progress.doing(f"writing {path}"):
             hashes = writer.write(block)
@@ -241,9 +239,10 @@ def _require_readable(url: str, report: ShardReport, form: ShardFormat) -> None:
     want = Digest.total(report.digests)
     if found != want:
         raise LosslessError(
-            f"{report.path}: read back as soon as it was written, it should have {want.records} "
-            f"records of {want.bytes} bytes with digest {want.to_json()['hash']}, but has "
-            f"{found.records} of {found.bytes} with {found.to_json()['hash']}; {_AT_FAULT}"
+            f"{report.path}: read back as soon as it was written, it should have "
+            f"{want.records:,} records of {want.bytes:,} bytes with digest "
+            f"{want.to_json()['hash']}, but has {found.records:,} of {found.bytes:,} with "
+            f"{found.to_json()['hash']}; {_AT_FAULT}"
         )
 
 

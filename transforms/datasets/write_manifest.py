@@ -202,7 +202,7 @@ def make_manifest(
         _require_mapped(mapped, read, written)
     else:
         blocks.compare_digests(
-            written, list(read.values()), what=f"the sources {', '.join(read)}, counted from 0"
+            written, list(read.values()), what=f"the sources {', '.join(read)} (numbered from 0)"
         )
     tokens = None
     if config.tokens is not None:
@@ -229,8 +229,8 @@ def require_numbered(shards: Sequence[ShardReport], what: str = "") -> list[Shar
     of = found[0].of if found else 0
     if [shard.number for shard in found] != list(range(of)) or not found:
         raise LosslessError(
-            f"{what}expected shards 0 to {of - 1}, got {[shard.number for shard in found]}; this is a "
-            "fault of Dovetail or of the runner: please report it"
+            f"{what}expected shards 0 to {of - 1}, got {[shard.number for shard in found]}: a "
+            "bug in Dovetail or the runner; run again, and report it"
         )
     return found
 
@@ -329,13 +329,14 @@ def _require_mapped(
     for i, name in enumerate(read):
         mine = total.get(name, Mapped(name, Digest(), Digest(), TokenCounts()))
         for what, have, want in (
-            ("what was worked on", mine.read, read[name]),
-            ("what was written", written[i], mine.written),
+            ("to be transformed", mine.read, read[name]),
+            ("to be written", written[i], mine.written),
         ):
             if have != want:
                 raise LosslessError(
-                    f"source {name}: {what} is {have.records} records of {have.bytes} bytes, expected "
-                    f"{want.records} of {want.bytes}; check memory and disk, then run again"
+                    f"source {name}: expected {want.records:,} records of {want.bytes:,} bytes "
+                    f"{what}, got {have.records:,} of {have.bytes:,}; check memory and disk, "
+                    "then run again"
                 )
 
 
@@ -360,14 +361,15 @@ def mixture_entries(
         want = (Digest.total(read.values()) if union else read[name]).times(mixed.accounted[i])
         if have.records != mixed.records[i]:
             raise LosslessError(
-                f"source {name}: the schedule takes {mixed.records[i]} records, {have.records} were "
-                "written; check memory and disk, then run again"
+                f"source {name}: the schedule takes {mixed.records[i]:,} records, but "
+                f"{have.records:,} were written; check memory and disk, then run again"
             )
         if have + rest != want:
             raise LosslessError(
-                f"source {name}: {mixed.accounted[i]} passes have {want.records} records of "
-                f"{want.bytes} bytes, written and unused are {(have + rest).records} of "
-                f"{(have + rest).bytes}; check memory and disk, then run again"
+                f"source {name}: expected {want.records:,} records of {want.bytes:,} bytes "
+                f"written or unused, in {mixed.accounted[i]} passes, got "
+                f"{(have + rest).records:,} of {(have + rest).bytes:,}; check memory and disk, "
+                "then run again"
             )
     total = Digest.total(written)
     entries = []

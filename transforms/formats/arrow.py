@@ -122,8 +122,8 @@ class Reader(RowReader):
     def _require_small(self, number: int, size: int) -> None:
         if size > self._record_limit:
             raise DataError(
-                f"{self._name}: record batch {number} has {size} bytes, and the memory "
-                f"given allows {self._record_limit}; write it with smaller batches, or give more "
+                f"{self._name}: record batch {number} has {size:,} bytes, and --memory allows "
+                f"{self._record_limit:,}; write the file with smaller batches, or pass more "
                 "--memory or fewer --workers"
             )
 
@@ -150,8 +150,9 @@ class Reader(RowReader):
         self._file.seek(at)
         if end != self._size or self._file.read(len(self._end) + 1) != self._end:
             raise DataError(
-                f"{self._name}: expected an end-of-stream marker at its end, at byte {self._size}; the "
-                f"stream ends at byte {end}: it is truncated, or something follows; write it again"
+                f"{self._name}: expected an end-of-stream marker at the end of the file, byte "
+                f"{self._size}; the stream ends at byte {end}: it is truncated, or other data "
+                "follows; write it again"
             )
 
 

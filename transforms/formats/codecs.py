@@ -120,8 +120,8 @@ def _dictionary_of(head: bytes) -> str:
     except zstd.ZstdError:  # cut: the decoder says so
         return ""
     return (
-        f"was compressed with dictionary {number}, which isn't in the file; decompress it with that "
-        "(zstd -d -D DICTIONARY)"
+        f"was compressed with dictionary {number}, which isn't in the file; decompress it with "
+        "that dictionary first (zstd -d -D DICTIONARY)"
         if number
         else ""
     )

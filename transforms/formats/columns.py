@@ -101,9 +101,9 @@ def text_column(schema: pa.Schema, column: str, *, name: str) -> pa.Field:
     """
     if schema.names == LINE.names and column not in LINE.names:
         raise DataError(
-            f"{name}: expected a column {column}, to take its text, got {LINE.names[0]} alone, which "
-            f"holds whole lines of JSON; shuffle those with --text_field={column} to write their text, "
-            "or tokenize the JSON lines themselves"
+            f"{name}: expected a column {column}, to read the text from, got only "
+            f"{LINE.names[0]}, which holds whole lines of JSON; shuffle the JSON lines with "
+            f"--text_field={column} to write their text, or tokenize the JSON lines themselves"
         )
     field = one_column(schema, column, name=name, why="to take its text")
     kind = carried_schema(pa.schema([field])).field(0).type
@@ -111,8 +111,8 @@ def text_column(schema: pa.Schema, column: str, *, name: str) -> pa.Field:
         return field.with_type(_text_type(kind)).with_nullable(True)
     if not (pt.is_string(kind) or pt.is_large_string(kind)):
         raise DataError(
-            f"{name}: expected text (string) in column {column}, got {field.type}; name a column of "
-            "text, or cast it in the input"
+            f"{name}: expected text (string) in column {column}, got {field.type}; pass a column "
+            "of text, or cast it in the input"
         )
     return field
 
@@ -164,11 +164,10 @@ def _path_of(schema: pa.Schema, name: str, *, file: str) -> tuple[str, ...]:
         inside = [field for field in fields if field.name == step]
         if len(inside) != 1:
             there = [field.name for field in fields]
-            what = ", ".join(there[:8]) or f"no fields, being {found.type}"
+            what = ", ".join(there[:8]) or f"no fields: it is {found.type}"
             raise DataError(
-                f"{file}: expected a column {name}, to take its text: "
-                f"{'.'.join([root, *steps[: depth - 1]])} has {what}"
-                f"{nearest(step, there)}"
+                f"{file}: expected a column {name}, to read the text from: "
+                f"{'.'.join([root, *steps[: depth - 1]])} has {what}{nearest(step, there)}"
             )
         found = inside[0]
     text_column(pa.schema([found.with_name(name)]), name, name=file)

@@ -111,8 +111,8 @@ def having(modules: Iterable[str]) -> Iterator[None]:
     with _lock:
         if _held and asked != _held[0]:
             raise UsageError(
-                "--codec_module: another run in this process has other modules at this time; run one "
-                "after the other, or in processes of their own"
+                "--codec_module: another run in this process is using other modules; run them "
+                "one after the other, or in separate processes"
             )
         if not _held:
             drop_codecs()
@@ -146,27 +146,27 @@ def _load(module: str) -> set[str]:
         importlib.import_module(module)
     except Exception as error:
         raise UsageError(
-            f"{told}: can't be imported here: {type(error).__name__}: {error}; install it, or put its "
-            "folder on PYTHONPATH, wherever workers run"
+            f"{told}: can't be imported here: {type(error).__name__}: {error}; install it, or "
+            "put its folder on PYTHONPATH, on every machine that runs workers"
         ) from error
     ours = {suffix for codec in BUILT_IN.values() for suffix in codec.suffixes}
     if taken := sorted(suffix for suffix in ours if not _is_ours(suffix)):
         _load_registry.cache_clear()
         raise UsageError(
-            f"{told}: registers {taken[0]}, which is Dovetail's own; take another suffix"
+            f"{told}: registers {taken[0]}, which is Dovetail's own; choose another suffix"
         )
     found = set(registry.get_supported_extensions()) - ours
     mine = found - known if fresh else found
     odd = {suffix for suffix in mine if not suffix[1:].isalnum() or suffix in _TAKEN}
     if fresh and odd:  # else they may be others', for their own ends
         raise UsageError(
-            f"{told}: registers {min(odd)!r}; expected a dot, letters and digits, and no name of a "
-            "codec or format of Dovetail's own"
+            f"{told}: expected a suffix of a dot, letters and digits that no codec or format of "
+            f"Dovetail has, got {min(odd)!r}; choose another suffix"
         )
     if not mine - odd:
         raise UsageError(
-            f"{told}: expected a module that calls smart_open.register_compressor('.ext', …) when it "
-            "is imported; it registers nothing"
+            f"{told}: expected a module that calls smart_open.register_compressor('.ext', …) "
+            "when it is imported, got one that registers nothing"
         )
     return mine - odd
 
@@ -288,14 +288,15 @@ class _UsersDecoder(Compressed):
                 self._stream = _wrap(self._lent, "rb", self._codec)
             out = self._stream.read(_OUT)
             if out is not None and not isinstance(out, bytes):
-                raise TypeError(f"expected bytes to be read, got {type(out).__name__}")
+                raise TypeError(f"expected the codec to return bytes, got {type(out).__name__}")
         self.consumed = self._lent.reached
         if out:
             return out
         if self.consumed < (size := self._file.seek(0, os.SEEK_END)):
             raise DataError(
-                f"{self.name}: the codec {self._codec.name} ends at byte {self.consumed} of {size}; "
-                "something else follows there, or the codec doesn't read all members"
+                f"{self.name}: the codec {self._codec.name} stops at byte {self.consumed} of "
+                f"{size}: other data follows there, or the codec doesn't read every member; "
+                "check the file and the codec"
             )
         return None
 

@@ -53,8 +53,8 @@ class FileFormat:
         known = get_args(Kind) if kind != "lines" or compression in ("none", *CODECS) else ()
         if kind not in known:
             raise ValueError(
-                f"no format of shards is called {kind!r} with {compression!r}; is it a codec of yours, "
-                "which --codec_module loads?"
+                f"expected a known format of shards, got {kind!r} with compression "
+                f"{compression!r}; if the codec is your own, load it with --codec_module"
             )
         return cls(kind, CODECS.get(compression) if kind == "lines" else None)
 
@@ -95,15 +95,16 @@ def detect(
         found = _by_content(file, head, size)
     if said == "csv" and found.is_rows:
         raise InputError(
-            f"{name}: expected CSV, as --format=csv says; by its first bytes, {head[:8]!r}, it is "
-            f"{found.word}; leave --format out, or leave such files out, as by --extension=.csv"
+            f"{name}: expected CSV (--format=csv), got {found.word} (its first bytes: "
+            f"{head[:8]!r}); leave out --format, or leave out such files, for example with "
+            "--extension=.csv"
         )
     file.seek(0)
     hint, codec = _hint(name), named
     if said != "lines" and found == FileFormat("lines") and (kind := foreign(head, size)):
         raise InputError(
-            f"{name}: expected lines, Parquet or Arrow; by its first bytes, {head[:8]!r}, it is "
-            f"{kind.word}; {kind.remedy}, or pass --format=lines to take its bytes for lines"
+            f"{name}: expected lines, Parquet or Arrow, got {kind.word} (its first bytes: "
+            f"{head[:8]!r}); {kind.remedy}, or pass --format=lines to read its bytes as lines"
         )
     if said != "auto":
         if codec is not None and found.codec != codec and size:
@@ -112,8 +113,8 @@ def detect(
     begins = head.startswith(_PARQUET + b"\x15") or (hint == "parquet" and head[:4] == _PARQUET)
     if found.kind == "lines" and found.codec is None and begins:
         raise InputError(
-            f"{name}: begins as Parquet but doesn't end as one, at byte {size}: it is truncated, or "
-            "something was added; fetch it again"
+            f"{name}: begins as Parquet but doesn't end as Parquet, at byte {size}: it is "
+            "truncated, or data was appended; fetch it again"
         )
     if codec is not None and found.codec != codec and size:  # nothing is compressed there
         raise _mismatch(name, codec.name, found, head)
@@ -191,9 +192,9 @@ def _mismatch(name: str, expected: str, found: FileFormat, head: bytes) -> Input
     got = "nothing: it is empty" if not head else f"those of {found.word}: {head[:8]!r}"
     what = "plain lines" if found == FileFormat("lines") else found.word
     return InputError(
-        f"{name}: expected {expected}, by its name; its first bytes are "
-        f"{got if found != FileFormat('lines') or not head else f'{head[:8]!r}'}, at byte 0; give it "
-        f"the name of what it is ({what}), or fetch it again"
+        f"{name}: expected {expected}, by its name, but its first bytes are "
+        f"{got if found != FileFormat('lines') or not head else f'{head[:8]!r}'}, at byte 0; "
+        f"rename it for what it holds ({what}), or fetch it again"
     )
 
 
@@ -211,6 +212,8 @@ def refuse_inside(head: bytes, *, name: str) -> None:
             word = _WORDS[kind]
     if not word and (other := foreign(head)):
         word = other.word
-        remedy = f"{other.remedy}, or pass --format=lines to take its bytes for lines"
+        remedy = f"{other.remedy}, or pass --format=lines to read its bytes as lines"
     if word:
-        raise InputError(f"{name}: expected compressed lines, what it holds is {word}; {remedy}")
+        raise InputError(
+            f"{name}: expected compressed lines, got compressed data that is {word}; {remedy}"
+        )

@@ -17,12 +17,12 @@ class Foreign(NamedTuple):
     remedy: str
 
 
-_UNPACK = "unpack it, and give the files that it holds"
+_UNPACK = "unpack it, and pass the files in it"
 _AGAIN = "decompress it, or compress it with gzip or zstd"
-_ROWS = "write what it holds as Parquet or JSON lines"
-_TEXT = "write the text that it holds as lines, JSON lines or Parquet"
+_ROWS = "convert it to Parquet or JSON lines"
+_TEXT = "extract its text to lines, JSON lines or Parquet"
 _NOT_TEXT = "leave it out"
-_UTF8 = "convert it to UTF-8, as by iconv -f {} -t UTF-8"
+_UTF8 = "convert it to UTF-8, for example with iconv -f {} -t UTF-8"
 
 # magics with a byte that text doesn't have, or that are long
 _BY_MAGIC: tuple[tuple[int, bytes, Foreign], ...] = (
@@ -60,9 +60,9 @@ _BY_MAGIC: tuple[tuple[int, bytes, Foreign], ...] = (
     (0, b"Obj\x01", Foreign("an Avro file", _ROWS)),
     (0, b"SEQ\x06", Foreign("a Hadoop sequence file", _ROWS)),
     (0, b"SEQ\x05", Foreign("a Hadoop sequence file", _ROWS)),
-    (0, b"MMIDIDX\0\0", Foreign("an index of Megatron's", _ROWS)),
+    (0, b"MMIDIDX\0\0", Foreign("a Megatron index", _ROWS)),
     (0, b"MATLAB 5.0 MAT-file", Foreign("a MATLAB file", _ROWS)),
-    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Foreign("an Office document of before 2007", _TEXT)),
+    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Foreign("an Office document from before 2007", _TEXT)),
     (0, b"{\\rtf1", Foreign("an RTF document", _TEXT)),
     (0, b"\x89PNG\r\n\x1a\n", Foreign("a PNG image", _NOT_TEXT)),
     (0, b"\xff\xd8\xff", Foreign("a JPEG image", _NOT_TEXT)),
@@ -76,19 +76,23 @@ _BY_MAGIC: tuple[tuple[int, bytes, Foreign], ...] = (
     (0, b"\xca\xfe\xba\xbe", Foreign("a Java class or a Mach-O program", _NOT_TEXT)),
     (0, b"\xcf\xfa\xed\xfe", Foreign("a Mach-O program", _NOT_TEXT)),
     (0, b"\0asm", Foreign("a WebAssembly module", _NOT_TEXT)),
-    (0, b"PACK\0\0\0\x02", Foreign("a pack of git's", "check out the files that it holds")),
-    (0, b"DIRC\0\0\0", Foreign("an index of git's", "give the files themselves")),
+    (0, b"PACK\0\0\0\x02", Foreign("a git pack", "check out the files in it")),
+    (0, b"DIRC\0\0\0", Foreign("a git index", "pass the files themselves")),
 )
 # magics that text may well begin with: what follows has to be no text
 _WEAK: tuple[tuple[int, bytes, Foreign], ...] = (
-    (0, b"PARE", Foreign("an encrypted Parquet file", "decrypt it first, no keys are taken here")),
+    (
+        0,
+        b"PARE",
+        Foreign("an encrypted Parquet file", "decrypt it first, because Dovetail takes no keys"),
+    ),
     (
         0,
         b"FEA1",
         Foreign("Feather, version 1", "write it as Arrow IPC (Feather, version 2) or Parquet"),
     ),
     (0, b"hsqs", Foreign("a squashfs image", _UNPACK)),
-    (0, b"PGDMP", Foreign("a dump of PostgreSQL", _ROWS)),
+    (0, b"PGDMP", Foreign("a PostgreSQL dump", _ROWS)),
     (0, b"GIF87a", Foreign("a GIF image", _NOT_TEXT)),
     (0, b"GIF89a", Foreign("a GIF image", _NOT_TEXT)),
     (4, b"ftyp", Foreign("an MP4 or HEIF file", _NOT_TEXT)),
@@ -101,7 +105,7 @@ _BY_PATTERN = (
     (rb"BM.{4}\0{4}", Foreign("a BMP image", _NOT_TEXT)),
     (rb"GGUF[\x01-\x0f]\0{3}", Foreign("a model in GGUF", _NOT_TEXT)),
     (rb"\x80[\x02-\x05][\x95\x8c\x8a\x88\x89}\](c)XKJMGN]", Foreign("a pickle", _ROWS)),
-    (rb"WARC/[01]\.\d+\r?\n", Foreign("a WARC file", "take the pages' texts out of it first")),
+    (rb"WARC/[01]\.\d+\r?\n", Foreign("a WARC file", "extract the texts of its pages first")),
 )
 _PATTERNS = tuple((re.compile(pattern, re.DOTALL).match, kind) for pattern, kind in _BY_PATTERN)
 # of what begins with text alone, or with bytes that Latin-1 has; all else has control characters

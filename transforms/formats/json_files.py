@@ -25,7 +25,7 @@ from transforms.storage import files as storage
 _SPACE = b" \t\r\n"
 _PIECE = 1 << 18  # that is looked at at a time: what is found out of it takes some 20 times as much
 _PIECES = 4  # in which no value ends: the value is long
-_AS_LINES = "fix the file, or pass --format=lines to take its lines as they are"
+_AS_LINES = "fix the file, or pass --format=lines to read lines as they are"
 
 
 class Reader(StreamReader):
@@ -159,8 +159,8 @@ class Reader(StreamReader):
                 more = len(begins) > 0
             if not begins.lstrip(_SPACE).startswith(b"["):  # it has changed since it was looked at
                 raise DataError(
-                    f"{self._name}: expected an array, as it began with one before; run again when "
-                    "nothing writes to the file"
+                    f"{self._name}: expected an array, with which the file began when it was "
+                    "first read; run again when nothing writes to the file"
                 )
             skip = begins.index(b"[") + 1
             at, begins = at + skip, begins[skip:]
@@ -208,7 +208,7 @@ class Reader(StreamReader):
         while True:
             if text := piece.lstrip(_SPACE):
                 raise DataError(
-                    f"{self._name}: expected nothing behind the array, got {text[:40]!r} at byte "
+                    f"{self._name}: expected nothing after the array, got {text[:40]!r} at byte "
                     f"{at + len(piece) - len(text)}; {_AS_LINES}"
                 )
             self._beside += len(piece)
@@ -223,8 +223,8 @@ class Reader(StreamReader):
         place = at + len(rest) - len(text)
         if self._layout == "array":
             raise DataError(
-                f"{self._name}: the array isn't closed; what stands last in it begins at byte {place}, "
-                f"and the file ends there or inside of it; fetch it again, or {_AS_LINES}"
+                f"{self._name}: the array isn't closed: its last value begins at byte {place}, "
+                f"and the file ends in it or after it; fetch the file again, or {_AS_LINES}"
             )
         if text:
             if text[:1] not in (b"{", b"["):

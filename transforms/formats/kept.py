@@ -82,7 +82,7 @@ class Kept:
         if names == EVERY:
             names = [column for column in schema.names if column != text]
         if not names:
-            raise DataError(f"{name}: expected columns beside {text}, to keep them; it has none")
+            raise DataError(f"{name}: expected columns beside {text}, to keep them, got none")
         found = pa.schema([one_column(schema, n, name=name, why="to keep it") for n in names])
         if self.schema is not None:
             require_schema(

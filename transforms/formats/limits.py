@@ -35,19 +35,19 @@ class TooLarge(DataError):
 
     def __init__(self, where: str, *, size: int, limit: int, more: bool = False) -> None:
         self.where, self.size, self.limit, self.more = where, size, limit, more
-        super().__init__(f"{self._says()}; give more --memory or fewer --workers")
+        super().__init__(f"{self._says()}; pass more --memory or fewer --workers")
 
     def _says(self) -> str:
-        size = f"{'more than ' if self.more else ''}{self.size} bytes"
-        return f"{self.where} has {size}, and the memory given allows {self.limit} a record"
+        size = f"{'more than ' if self.more else ''}{self.size:,} bytes"
+        return f"{self.where} has {size}, and --memory allows {self.limit:,} per record"
 
     def advised(self, memory: MemoryFor | None) -> DataError:
         """Return the error that names the memory that would do, where that is known."""
         if memory is None:
             return DataError(str(self))
         works = -(-(memory.given + (self.size - self.limit) * memory.per_byte) // MIB) + 1
-        advice = f"--memory={works}MiB works, or fewer --workers"
+        advice = f"pass --memory={works}MiB, or fewer --workers"
         if self.size > LARGEST:
-            none = f"no --memory holds a record of more than {LARGEST} bytes"
-            advice = f"{none}: cut it, or leave it out"
+            none = f"no --memory is enough for a record of more than {LARGEST:,} bytes"
+            advice = f"{none}; cut it, or leave it out"
         return DataError(f"{self._says()}; {advice}")

@@ -104,8 +104,8 @@ def header_in(found: bytes, line_format: LineFormat) -> bytes | None:
 def open_quote_error(place: str) -> str:
     """Say that a line of CSV goes on in the next one."""
     return (
-        f"the row at {place} goes on in the next line: a quoted field holds a newline; pass "
-        "--format=csv to keep rows whole, or --format=lines to take each line as it is"
+        f"the row at {place} continues on the next line: a quoted field holds a newline; pass "
+        "--format=csv to keep rows whole, or --format=lines to read each line as it is"
     )
 
 

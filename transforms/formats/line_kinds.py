@@ -98,10 +98,12 @@ def refuse_other_json(file: io.RawIOBase | BinaryIO, *, name: str, codec: Codec 
         return
     layout = _layout_by(begins)
     if layout != "lines":
-        what = "an array of objects" if layout == "array" else "an object over several lines"
+        what = (
+            "an array of JSON objects" if layout == "array" else "a JSON object over several lines"
+        )
         raise InputError(
-            f"{name}: expected lines, it begins as {what} of JSON; give it as a file named .json to "
-            "have each of them read as a record, or pass --format=lines to take lines as they are"
+            f"{name}: expected lines, got {what}; rename the file to end in .json so that each "
+            "object is a record, or pass --format=lines to read lines as they are"
         )
 
 

@@ -38,7 +38,7 @@ from transforms.kernels.records.lines import first_line, open_quote
 from transforms.storage import files as storage
 
 _OVERREAD = 1 << 16  # past a span's end, to finish its last line
-_AS_LINES = "fix the file, or pass --format=lines to take lines as they are"
+_AS_LINES = "fix the file, or pass --format=lines to read lines as they are"
 _TO_THE_END = 1 << 62  # where a span of a compressed file stops: it is always the whole file
 
 
@@ -242,13 +242,13 @@ def read_span(
         offsets, stray = line_format.split(buffer[:filled])
         if stray is not None:
             raise DataError(
-                f"{task.name}: expected CSV, whose quotes begin a field or are doubled in a quoted one, "
-                f"got a quote at byte {at + stray} inside of a field; {_AS_LINES}"
+                f"{task.name}: expected CSV, whose quotes begin a field or are doubled in a "
+                f"quoted one, got a quote at byte {at + stray} inside a field; {_AS_LINES}"
             )
         if ended and offsets[-1] < filled:
             raise DataError(
-                f"{task.name}: the row of CSV at byte {at + int(offsets[-1])} opens a quote that "
-                f"nothing closes; {_AS_LINES}"
+                f"{task.name}: the CSV row at byte {at + int(offsets[-1])} opens a quote that is "
+                f"never closed; {_AS_LINES}"
             )
         mine = int(np.searchsorted(offsets[:-1], stop - at))
         lines, carry = buffer, buffer[int(offsets[-1]) : filled]

@@ -250,9 +250,9 @@ class Decoder(Compressed):
 
     def _too_wide(self) -> DataError:
         return DataError(
-            f"{self.name}: the {self._which()} needs a window of more than {self._window >> 20} MiB, "
-            "for which there is memory by the files' first members; compress the file again with a "
-            "smaller one (zstd --long=27)"
+            f"{self.name}: the {self._which()} needs a window of more than {self._window >> 20} "
+            "MiB, the memory planned from the files' first members; compress the file again with "
+            "a smaller window (zstd --long=27)"
         )
 
     def _foreign(self, head: bytes) -> DataError:
@@ -269,8 +269,8 @@ class Decoder(Compressed):
         other = codec_of_head(head)
         what = f"those of {other.name}" if other else repr(head[:4])
         return DataError(
-            f"{self.name}: expected {codec}, but its first bytes are {what}; name the file after "
-            "what it holds, or fetch it again"
+            f"{self.name}: expected {codec}, but its first bytes are {what}; rename it for what "
+            "it holds, or fetch it again"
         )
 
 

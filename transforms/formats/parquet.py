@@ -235,7 +235,7 @@ def _refused() -> Iterator[None]:
         yield
     except pa.ArrowException as error:
         raise DataError(
-            f"rows that can't be written as Parquet: {first_line(error)}; pass "
+            f"these rows can't be written as Parquet: {first_line(error)}; pass "
             "--output_format=arrow"
         ) from error
 
@@ -259,13 +259,13 @@ def check_writable(schema: pa.Schema) -> None:
         got = carried_schema(pq.read_schema(without_rows(schema)))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UsageError(
-            f"--output_format=parquet: such rows can't be written: {first_line(error)}; pass "
+            f"--output_format=parquet: these rows can't be written: {first_line(error)}; pass "
             "--output_format=arrow"
         ) from None
     want = carried_schema(schema)
     if got != want:
         raise UsageError(
-            "--output_format=parquet: rows would not come back as they are: what is written "
+            "--output_format=parquet: rows would change when they are read back: what is written "
             f"{describe_difference(want, got)}; pass --output_format=arrow, or cast in the input"
         )
 

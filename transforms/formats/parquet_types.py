@@ -22,7 +22,10 @@ _REFUSED = {
     "Geography": "Arrow drops GEOGRAPHY, and the coordinate system with it; cast it to WKB in a plain "
     "binary column",
     "Variant": "Arrow reads VARIANT as a struct of bytes; cast it to a typed column, or to JSON text",
-    "Undefined": "Arrow doesn't know this type, which is newer than it; cast the column to an older one",
+    "Undefined": (
+        "the installed Arrow is older than this type and doesn't know it; cast the column to an "
+        "older type"
+    ),
 }
 """Annotations without which values can't be understood, and what to do."""
 
@@ -46,7 +49,7 @@ def require_known(parquet: pq.ParquetFile, columns: Sequence[str] | None, *, nam
     for path, annotation in _annotations(parquet.schema):
         if annotation in _REFUSED and is_read(path, columns):
             raise DataError(
-                f"{name}: column {path} can't be carried: {_REFUSED[annotation]}, or leave it out"
+                f"{name}: column {path} can't be kept: {_REFUSED[annotation]}, or leave it out"
             )
 
 

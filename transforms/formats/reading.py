@@ -44,8 +44,10 @@ def open_span(
     if options.text_field is not None:
         return _open_texts(file, task, found, told=told is not None)
     if found.is_rows != options.rows and task.size:  # an empty file is of no kind
-        want = "rows, as the other files hold" if options.rows else "lines"
-        raise DataError(f"{name}: expected {want}, got {found.word}; give it a run of its own")
+        want = "rows, like the other files" if options.rows else "lines"
+        raise DataError(
+            f"{name}: expected {want}, got {found.word}; process such files in a separate run"
+        )
     if options.beside is not None:
         return _open_beside(file, task, found, options.beside, told=told is not None)
     reader: Reader
@@ -149,10 +151,13 @@ def _require_fields(kept: Kept, kind: LineKind, *, name: str) -> None:
     if kind == "plain":
         raise DataError(
             f"{name}: expected JSON lines or rows with the fields {', '.join(kept.names)}, got plain "
-            "lines; process it in a run of its own"
+            "lines; process such files in a separate run"
         )
     if kept.kinds is None:
-        raise DataError(f"{name}: expected rows, as the other files hold, got JSON lines")
+        raise DataError(
+            f"{name}: expected rows, like the other files, got JSON lines; process such "
+            "files in a separate run"
+        )
 
 
 class Buffered(io.RawIOBase):

@@ -30,15 +30,20 @@ FAULTS = (
 """Damaged bytes make Arrow raise nearly anything."""
 
 _MENDS = {
-    "ecrypt": "it is encrypted: decrypt it first, no keys are taken here",
-    "Nested data conversions not implemented for chunked": "values inside of lists, structs or maps "
-    "have more than 2 GiB in a few rows: write shorter values, or a column that isn't nested",
-    "Map keys must be annotated": "Parquet wants a map's keys to be required, and Arrow insists: write "
-    "the file with required keys, or as a list of structs",
-    "does not represent a whole number of days": "date64 holds whole days alone: cast the column to "
-    "timestamp[ms]",
+    "ecrypt": "it is encrypted: decrypt it first, because Dovetail takes no keys",
+    "Nested data conversions not implemented for chunked": (
+        "a few rows have more than 2 GiB of values in lists, structs or maps: write shorter values "
+        "or a column that isn't nested"
+    ),
+    "Map keys must be annotated": (
+        "Arrow reads only maps whose keys are required: write the file with required keys or as a "
+        "list of structs"
+    ),
+    "does not represent a whole number of days": (
+        "date64 holds only whole days: cast the column to timestamp[ms]"
+    ),
 }
-_UNREAD = "Arrow doesn't read this: write the file without it, or in types that Arrow reads"
+_UNREAD = "Arrow can't read this: write the file without it, or in types that Arrow can read"
 
 
 def first_line(error: BaseException) -> str:
@@ -81,8 +86,8 @@ def require_schema(
     if carried_schema(both) != want:  # it wasn't looked at when the schema was chosen
         raise DataError(
             f"{name}: {what} holds more than that of {other}: "
-            f"{describe_difference(want, carried_schema(got))}; convert the file, or give such files "
-            "a run of their own"
+            f"{describe_difference(want, carried_schema(got))}; convert the file, or process "
+            "such files in a separate run"
         )
 
 
@@ -107,8 +112,8 @@ def unify_files(schemas: Mapping[str, pa.Schema], *, what: str = "its schema") -
 
 def _unlike(error: DataError, *, name: str, other: str, what: str) -> DataError:
     return DataError(
-        f"{name}: {what} doesn't go with that of {other}: {error}; rows of one schema can be shuffled "
-        "together: convert the file, or leave it out"
+        f"{name}: {what} doesn't match that of {other}: {error}; convert the file to the same "
+        "schema, or leave it out"
     )
 
 

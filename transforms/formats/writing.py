@@ -61,8 +61,8 @@ def with_column(
     if form.records_are == "rows" and form.schema is not None:
         if name in form.schema.names:
             raise InputError(
-                f"the input has a column {name!r} already: expected none of that name; choose another, "
-                "or take it out of the input"
+                f"the input has a column {name!r} already: expected none of that name; choose "
+                "another name, or remove the column from the input"
             )
         return replace(form, schema=form.schema.append(pa.field(name, kind)))
     if form.records_are != "lines" or not json:

@@ -121,7 +121,7 @@ def _join(_: None, found: Iterable[bytes], config: DrawRecords) -> bytes:
     )
     if int(times.sum()) != config.draws:
         raise LosslessError(
-            f"--draw={config.draws}: {int(times.sum())} draws fell on records; check memory and disk, "
-            "then run again"
+            f"--draw={config.draws}: expected {config.draws:,} draws, got {int(times.sum()):,}; "
+            "check memory and disk, then run again"
         )
     return Drawn.of((id0, id1), times, (hash0, hash1)).write(config.spill.folders[0])

@@ -116,8 +116,9 @@ def _require_enough(sample: FitSample) -> None:
     ):
         if contents < LEAST:
             raise DataError(
-                f"--like: expected at least {LEAST} different records in the {what}, to learn from a "
-                f"part of them and judge by another; got {contents} (in {records} records)"
+                f"--like: expected at least {LEAST} different records in the {what}, some to "
+                f"learn from and some to judge by, got {contents} (in {records} records); pass "
+                "more"
             )
 
 

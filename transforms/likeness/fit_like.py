@@ -104,8 +104,9 @@ def join_samples(
     for part, what in ((found, "input"), (test, "test set")):
         if part is None:
             raise DataError(
-                f"--like: the sample of the {what} has no records, expected some: either it is empty, "
-                "or its first one takes more than --fit_bytes"
+                f"--like: expected records in the sample of the {what}, got none: the {what} is "
+                "empty, or its first record exceeds --fit_bytes; pass more records, or a larger "
+                "--fit_bytes"
             )
     assert found is not None
     assert test is not None
@@ -131,8 +132,8 @@ def _texts(*sides: pa.Array | None) -> pa.Array:
     for texts, what in zip(sides, ("input", "test set"), strict=True):
         if texts is None:
             raise DataError(
-                f"--features=text: the {what} has rows without a text; name it by --text_field, or give "
-                "columns to compare by"
+                f"--features=text: expected a text in every row of the {what}, got rows without "
+                "one; pass --text_field, or columns to compare by"
             )
         found.append(texts.cast(pa.large_string()))
     return pa.concat_arrays(found)
@@ -142,7 +143,8 @@ def _joined(name: str, columns: Mapping[str, pa.Array], more: Mapping[str, pa.Ar
     for have, what in ((columns, "input"), (more, "test set")):
         if name not in have:
             raise DataError(
-                f"--features={name}: the {what} has no such column, expected it in both"
+                f"--features={name}: expected this column in the input and the test set, the "
+                f"{what} has none; pass columns that both have"
             )
     one, other = columns[name], more[name]
     if one.type == other.type:
@@ -151,8 +153,8 @@ def _joined(name: str, columns: Mapping[str, pa.Array], more: Mapping[str, pa.Ar
         if all(is_kind(part.type) or pt.is_null(part.type) for part in (one, other)):
             return pa.concat_arrays([part.cast(kind) for part in (one, other)])
     raise DataError(
-        f"--features={name}: expected values of one kind in the input and the test set, got {one.type} "
-        f"and {other.type}"
+        f"--features={name}: expected values of one kind in the input and the test set, got "
+        f"{one.type} and {other.type}; cast one of them"
     )
 
 

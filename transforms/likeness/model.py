@@ -78,7 +78,7 @@ class Packed(_Part):
             or (np.diff(places) <= 0).any()
             or (places >= self.size).any()
         ):
-            raise ValueError(f"expected rising places below {self.size}, one for each weight")
+            raise ValueError(f"expected one place for each weight, rising and below {self.size}")
         out = np.zeros(self.size)
         out[places] = values
         return out

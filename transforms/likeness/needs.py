@@ -15,6 +15,6 @@ def require_like() -> None:
     if missing:
         verb = "isn't" if len(missing) == 1 else "aren't"
         raise UsageError(
-            f"--like needs {' and '.join(missing)}, which {verb} installed: "
-            "pip install 'dovetail-data[like]'"
+            f"--like needs {' and '.join(missing)}, which {verb} installed; run pip "
+            "install 'dovetail-data[like]'"
         )

@@ -248,8 +248,8 @@ def weigh_counts(packed: bytes, *, max_weight: Fraction | None, spill: Spilling)
     scores, counts = _counts_in(packed)
     if int(counts.sum()) >= 1 << 31:
         raise RunError(
-            f"--like: {int(counts.sum()):,} records are too many to weigh exactly, expected fewer than "
-            f"{1 << 31:,}; split the input before"
+            f"--like: expected fewer than {1 << 31:,} records to weigh, got "
+            f"{int(counts.sum()):,}; process the input in parts"
         )
     found = weigh(scores, counts, max_weight=max_weight)
     columns = {"score": found.scores, "count": found.counts, "units": found.units}

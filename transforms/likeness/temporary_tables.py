@@ -32,8 +32,8 @@ def read_table(where: FileRange) -> pa.RecordBatch:
         found.validate(full=True)
     except (pa.ArrowInvalid, StopIteration) as error:
         raise RunError(
-            f"{where.url}: what lies at byte {where.offset} is not what Dovetail wrote there: {error}; "
-            f"{TEMPORARY_AT_FAULT}"
+            f"{where.url}: the data at byte {where.offset} isn't what Dovetail wrote there: "
+            f"{error}; {TEMPORARY_AT_FAULT}"
         ) from error
     return found
 

@@ -34,8 +34,8 @@ def find_end(counted: Counted, tables: StreamTables) -> Counted:
     if _is_short(counted, end):
         what = mixture.measure
         raise RunError(
-            f"--max_{what}={most}: the records drawn have fewer {what} than expected by their mean "
-            "lengths, which differ very much; pass --max_records too, or --stop"
+            f"--max_{what}={most}: the records drawn have fewer {what} than estimated from mean "
+            "lengths, because their lengths vary widely; pass --max_records too, or --stop"
         )
     return replace(counted, length=end)
 

@@ -68,8 +68,8 @@ class InterleaveSources(beam.PTransform):  # type: ignore[misc]
     def __post_init__(self) -> None:
         if (self.mixture.measure == "tokens") != (self.streams.measure is not None):
             raise ValueError(
-                f"the mixture counts {self.mixture.measure}, the streams {self.streams.measure}; make "
-                "them by plan_streams"
+                f"expected streams that count {self.mixture.measure}, as the mixture does, got "
+                f"{self.streams.measure}; make them with plan_streams"
             )
 
     def expand(self, read: tuple[Any, Any]) -> tuple[Any, Any, Any]:
@@ -285,8 +285,8 @@ def _find_end(
         many > 1 and not fits for many, fits in zip(passes, small, strict=True)
     ):
         raise RunError(
-            "a source repeats that is too large to be held in memory, and there are no files to read "
-            "it from again; give more memory, or weights and a stop that use it once"
+            "a source that repeats is too large for memory, and there are no files to read it "
+            "from again; pass more memory, or weights and a stop that use it once"
         )
     read = tuple(_read(spans, config.mixture.sources))
     asked = asked_shares(found.mixture, found.amounts)

@@ -60,8 +60,8 @@ def stage_of(
         found, further = _count_on(found, bound, _room(spilled, tables, used))
         if further == bound:
             raise RunError(
-                f"{short} were asked for, and the documents drawn have fewer than expected by their "
-                "mean lengths, which differ very much; pass --max_records too, or --stop"
+                f"expected {short}, the documents drawn have fewer than estimated from mean "
+                "lengths, because their lengths vary widely; pass --max_records too, or --stop"
             )
         bound = further
     schedule = schedule_of([*drafts[:number], found], [*lengths, end - begin])

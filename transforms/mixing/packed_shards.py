@@ -117,17 +117,26 @@ def unpack_content(
         Malformed: it is nothing that is ever written.
     """
     values, (shares, cuts, buckets, files, table, counts) = unpack(data, *_KINDS)
-    require(isinstance(values, list) and len(values) == 4, "other values than a shard has")
+    require(isinstance(values, list) and len(values) == 4, "other values than those of a shard")
     begin, end, chunk, first = map(int_of, values)
-    require(begin <= end and 0 < chunk <= MOST_POSITIONS, "positions that no shard has")
+    require(begin <= end and 0 < chunk <= MOST_POSITIONS, "positions outside any shard")
     _require_shares(shares, streams)
     held = sum(last - first for _, first, last, *_ in shares.tolist())
     require(held == end - begin, f"{held} records for {end - begin} positions")
-    require(shares["cuts"].sum(dtype=np.int64) == len(cuts), "other cuts than shares have")
-    require(cuts["files"].sum(dtype=np.int64) == len(files), "other files than cuts have")
-    require(cuts["buckets"].sum(dtype=np.int64) == len(buckets), "other buckets than cuts have")
-    require((buckets["skip"] >= 0).all() and (buckets["take"] >= 0).all(), "ranks below none")
-    require((buckets["footprint"] >= 0).all(), "a bucket smaller than nothing")
+    require(
+        shares["cuts"].sum(dtype=np.int64) == len(cuts),
+        "another number of cuts than the shares have",
+    )
+    require(
+        cuts["files"].sum(dtype=np.int64) == len(files),
+        "another number of files than the cuts have",
+    )
+    require(
+        cuts["buckets"].sum(dtype=np.int64) == len(buckets),
+        "another number of buckets than the cuts have",
+    )
+    require((buckets["skip"] >= 0).all() and (buckets["take"] >= 0).all(), "negative ranks")
+    require((buckets["footprint"] >= 0).all(), "a bucket of a negative size")
     require(len(counts) % streams.count == 0, "counts of other sources")
     pages = iter(pages_of(files, table, folders))
     each = map(Bucket._make, buckets.tolist())
@@ -141,7 +150,7 @@ def unpack_content(
         require(
             all(b.number < streams.buckets[source] for cut in mine for b in cut.buckets)
             and (not small or many == 1),
-            f"buckets that source {source} hasn't",
+            f"buckets that aren't those of source {source}",
         )
         require(small or any(cut.buckets for cut in mine), f"nothing of source {source}")
         found.append(Share(source, low, high, records, mine, small, ends))
@@ -153,7 +162,7 @@ def _require_shares(shares: Any, streams: Streams) -> None:
     source = shares["source"].astype(np.int64)
     require((np.diff(source) > 0).all() and (source < streams.count).all(), "sources out of order")
     ranks = (shares["first"] >= 0) & (shares["first"] < shares["last"]) & (shares["records"] > 0)
-    require(ranks.all(), "ranks that no source has")
+    require(ranks.all(), "ranks outside any source")
 
 
 def _take(items: Iterator[Any], count: int) -> list[Any]:
@@ -201,7 +210,7 @@ def unpack_schedule(data: bytes | memoryview, *, sources: int) -> Schedule:
 
 def _schedule_of(values: Any, *, sources: int) -> Schedule:
     kind, numbers, *rest = values
-    require(len(numbers) == sources, f"{len(numbers)} sources, expected {sources}")
+    require(len(numbers) == sources, f"{len(numbers)} sources instead of {sources}")
     made, (_, *names) = _SCHEDULES[kind]
     more = dict(zip(names, map(_int_of, rest), strict=True))
     require(more.get("range_slots") != 0, "ranges without slots")

@@ -104,9 +104,9 @@ def prove_documents(  # noqa: PLR0917  # Beam's side inputs
             want = Digest.total(one.made for (name, _), one in every.items() if name in names)
         if have != want:
             raise LosslessError(
-                f"{ordering.name}, source {', '.join(names)}: {want.records} documents were tokenized, "
-                f"{have.records} were put in order or left unused, or their ids changed; check "
-                "memory and disk, then run again"
+                f"{ordering.name}, source {', '.join(names)}: {want.records:,} documents were "
+                f"tokenized, but {have.records:,} were put in order or left unused, or their ids "
+                "changed; check memory and disk, then run again"
             )
     hashes = (part.part.index.hash(0, part.part.documents) for part in begun.parts)
     return OrderedSplit(
@@ -135,7 +135,7 @@ def _require_tokenized(
     have = Digest.total(one.read for one in made.values()) + beyond[0]
     if have != Digest.total(read.values()):
         raise LosslessError(
-            f"{ordering.name}: {have.records} records were tokenized or left out, expected "
-            f"{Digest.total(read.values()).records}, or they changed; check memory and disk, then "
-            "run again"
+            f"{ordering.name}: expected {Digest.total(read.values()).records:,} records "
+            f"tokenized or left out, got {have.records:,}, or they changed; check memory and "
+            "disk, then run again"
         )

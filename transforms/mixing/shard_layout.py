@@ -101,8 +101,8 @@ class StreamTables:
         found = self.stream(source, number)
         if found.size < records:
             raise LosslessError(
-                f"source {self.streams.name(source)}, pass {number}: {records} records are needed, "
-                f"{found.size} were spilled; check memory and disk, then run again"
+                f"source {self.streams.name(source)}, pass {number}: {records:,} records are "
+                f"needed, but {found.size:,} were spilled; check memory and disk, then run again"
             )
         return found
 
@@ -163,15 +163,15 @@ class Layout:
                     have += self._beyond[source]
                 if have != want:
                     raise LosslessError(
-                        f"source {streams.name(source)}, pass {number}: read {want.records} records "
-                        f"of {want.bytes} bytes, spilled {have.records} of {have.bytes}; check memory "
-                        "and disk, then run again"
+                        f"source {streams.name(source)}, pass {number}: read {want.records:,} "
+                        f"records of {want.bytes:,} bytes, but spilled {have.records:,} of "
+                        f"{have.bytes:,}; check memory and disk, then run again"
                     )
                 if number == 0 and stream.size < min(self._used[source], want.records):
                     raise LosslessError(
-                        f"source {self._streams.name(source)}: {self._used[source]} records are needed "
-                        f"of the first pass, {stream.size} were spilled; this is a fault of Dovetail: "
-                        "please report it"
+                        f"source {self._streams.name(source)}: {self._used[source]:,} records of "
+                        f"the first pass are needed, but {stream.size:,} were spilled: a bug in "
+                        "Dovetail; report it with the recipe"
                     )
 
     def content(self, begin: int, end: int) -> Content:

@@ -191,7 +191,7 @@ class SourceReader:
             if not self._held:
                 found = next(self._read, None)
                 if found is None:
-                    raise self._error(f"{count} fewer")
+                    raise self._error(f"{count:,} fewer")
                 self.add(found)
             block = self._waiting.popleft()
             part, rest = block.slice(0, count), block.slice(count)
@@ -206,13 +206,13 @@ class SourceReader:
         """Raise LosslessError where records are left over."""
         left = self._held + sum(len(found.block) for found in self._read)
         if left:
-            raise self._error(f"{left} more")
+            raise self._error(f"{left:,} more")
 
     def _error(self, how_many: str) -> LosslessError:
         name = self._streams.name(self.source)
         return LosslessError(
-            f"source {name}: a shard found {how_many} of its records than were counted when "
-            "they were spilled; check memory and disk, then run again"
+            f"source {name}: a shard found {how_many} records of it than were counted when they "
+            "were spilled; check memory and disk, then run again"
         )
 
 

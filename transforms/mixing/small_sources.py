@@ -40,8 +40,8 @@ def _hold(share: Share, streams: Streams) -> pa.RecordBatch:
     blocks.require_digests(block, expected, what=f"source {name}")
     if len(block) != share.records:
         raise LosslessError(
-            f"source {name}: {share.records} records were spilled, {len(block)} are there; check "
-            "memory and disk, then run again"
+            f"source {name}: {share.records:,} records were spilled, but {len(block):,} came "
+            "back; check memory and disk, then run again"
         )
     return block
 

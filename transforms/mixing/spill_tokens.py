@@ -291,7 +291,7 @@ def require_tokenized(
         want = read.get(source, Digest())
         if have != want:
             raise LosslessError(
-                f"source {source}, pass {number}: {want.records} records of {want.bytes} bytes were "
-                f"read, {have.records} of {have.bytes} were tokenized or left out; check memory and "
-                "disk, then run again"
+                f"source {source}, pass {number}: {want.records:,} records of {want.bytes:,} "
+                f"bytes were read, but {have.records:,} of {have.bytes:,} were tokenized or left "
+                "out; check memory and disk, then run again"
             )

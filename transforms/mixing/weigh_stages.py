@@ -162,7 +162,7 @@ def find_bounds(
         many > 1 and not fits for many, fits in zip(passes, small, strict=True)
     ):
         raise RunError(
-            "a source repeats, and there are no files to read it from again; give weights and a "
+            "a source repeats, and there are no files to read it from again; pass weights and a "
             "stop that use it once"
         )
     first = by_stream(tallies, streams)

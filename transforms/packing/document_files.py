@@ -132,7 +132,7 @@ class DocumentIndex:
 
     def _read_table(self, number: int) -> npt.NDArray[np.void]:
         def parse(data: memoryview) -> npt.NDArray[np.void]:
-            require(len(data) % TABLE.itemsize == 0, "no whole rows of a table")
+            require(len(data) % TABLE.itemsize == 0, "a table that doesn't end with a whole row")
             return np.frombuffer(data, TABLE)
 
         return self._files[number].table.parse(parse)
@@ -219,8 +219,8 @@ class DocumentIndex:
                 mine = data[4 * (int(firsts[page]) - at) : 4 * (int(firsts[page + 1]) - at)]
                 if zlib.crc32(mine) != table["lengths"][page]:
                     raise LosslessError(
-                        f"{url}: the lengths of page {page} aren't what was laid down; check memory and "
-                        "disk, then run again"
+                        f"{url}: the lengths of page {page} aren't those written; check memory "
+                        "and disk, then run again"
                     )
             parts.append(np.frombuffer(data, "<u4")[low - at : high - at].astype(np.int64))
         return np.concatenate(parts)
@@ -258,8 +258,8 @@ class DocumentIndex:
                     found = self._decode(data, url, page)
                     if len(found) != table["documents"][page] or found.hash != table["hash"][page]:
                         raise LosslessError(
-                            f"{url}: page {page} isn't what was laid down; check memory and disk, then "
-                            "run again"
+                            f"{url}: page {page} isn't the one written; check memory and disk, "
+                            "then run again"
                         )
                     at = int(firsts[page])
                     yield found.slice(max(low - at, 0), min(high - at, len(found)))

@@ -188,8 +188,8 @@ class LaidSplit:
         documents = join(part.index.read(window.begin, window.end))
         if not np.array_equal(np.diff(documents.offsets), lengths):
             raise LosslessError(
-                f"{part.key.split}, window {number}: lengths of documents aren't those that were laid "
-                "down; check memory and disk, then run again"
+                f"{part.key.split}, window {number}: the lengths of its documents aren't those "
+                "written; check memory and disk, then run again"
             )
         used = min(pieces.rows, packed.rows - int(packed.rows_before[number]))
         begin, end = max(low, 0), min(high, used)
@@ -198,8 +198,8 @@ class LaidSplit:
         rest = rest_of(documents, pieces, packing)
         if (total(hashes) + rest - documents.hash) % (1 << 64):
             raise LosslessError(
-                f"{part.key.split}, window {number}: its rows don't hold the ids of its documents; "
-                "this is a fault of Dovetail, or memory is at fault: run again, and report it"
+                f"{part.key.split}, window {number}: its rows don't hold the ids of its "
+                "documents: a bug in Dovetail, or faulty memory; run again, and report it"
             )
         at = pieces.row_offsets
         if low <= 0:  # whoever has a window's first row accounts for what stands in no row

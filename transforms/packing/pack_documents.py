@@ -22,7 +22,7 @@ from transforms.storage import files as storage
 from transforms.workers.round_robin import GroupRoundRobin
 
 _TOO_FEW = (
-    "of those that were tokenized more stood in rows, or none did: give a longer --sequence_length or "
+    "fewer of them, or none, got into rows than estimated; pass a longer --sequence_length, or "
     "--long=split, so that fewer are cut off or dropped"
 )
 
@@ -135,8 +135,8 @@ class PackDocuments(beam.PTransform):  # type: ignore[misc]
             packed = cut_part(packed, min(most))
         if self.endless and self.rows is not None and packed.rows < min(most):
             raise RunError(
-                f"stage {self.key.stage + 1}, until rows: expected {min(most)} rows, the documents make "
-                f"{packed.rows}; {_TOO_FEW}"
+                f"stage {self.key.stage + 1}, until rows: expected {min(most):,} rows, the "
+                f"documents fill {packed.rows:,}; {_TOO_FEW}"
             )
         return Begun((*begun.parts, packed), (*begun.records, packed.part.documents))
 
@@ -179,8 +179,8 @@ def files_of(chunks: Sequence[LaidChunk]) -> list[DocumentFile]:
     of = found[0].of if found else 1  # where there are no documents there is one chunk
     if [chunk.number for chunk in found] != list(range(of)):
         raise LosslessError(
-            f"expected chunks 0 to {of - 1} of documents in order, got {len(found)} of them, or some "
-            "twice; this is a fault of the runner: run again, and report it"
+            f"expected chunks 0 to {of - 1} of documents in order, got {len(found)} of them, or "
+            "some twice: a bug in the runner; run again, and report it"
         )
     return [chunk.file for chunk in found]
 
@@ -194,8 +194,8 @@ def in_order(part: Part, counts: Sequence[tuple[int, Counts]]) -> list[Counts]:
     found = sorted(counts, key=lambda pair: pair[0])
     if [number for number, _ in found] != list(range(part.windows)):
         raise LosslessError(
-            f"{part.key.split}: expected counts of windows 0 to {part.windows - 1}, got {len(found)} of "
-            "them, or some twice; this is a fault of the runner: run again, and report it"
+            f"{part.key.split}: expected counts of windows 0 to {part.windows - 1}, got "
+            f"{len(found)} of them, or some twice: a bug in the runner; run again, and report it"
         )
     return [one for _, one in found]
 
@@ -262,9 +262,9 @@ def end_split(begun: Begun, budget: Budget) -> Begun:
     rows = begun.rows
     if budget.rows is not None and rows < budget.rows:
         raise RunError(
-            f"--rows={budget.rows}: expected so many rows, the documents make {rows}; pass --weights or "
-            "--repeats, so that sources are repeated, more --max_tokens or --max_records where they end "
-            "train before, or fewer rows"
+            f"--rows={budget.rows}: expected {budget.rows:,} rows, the documents fill {rows:,}; "
+            "pass --weights or --repeats, so that sources repeat, or fewer --rows. If "
+            "--max_tokens or --max_records ends train earlier, raise it"
         )
     if budget.multiple is None or rows % budget.multiple == 0:
         return begun

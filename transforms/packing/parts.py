@@ -166,8 +166,8 @@ class Part:
             yield
         except LongDocument as error:
             raise DataError(
-                f"document {window.begin + error.document} of {self.key.split}: expected "
-                f"{self.packing.length} ids at most, with --long=fail, got {error.length}; pass "
+                f"document {window.begin + error.document} of {self.key.split}: expected at most "
+                f"{self.packing.length:,} ids (--long=fail), got {error.length:,}; pass "
                 "--long=split, truncate or drop, or a longer --sequence_length"
             ) from None
 

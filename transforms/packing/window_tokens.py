@@ -55,7 +55,9 @@ class WindowTokens(beam.PTransform):  # type: ignore[misc]  # Beam's classes are
         if self.length < 1:
             raise UsageError(f"expected a context of at least 1 token, got length={self.length}")
         if self.context == self.target:
-            raise UsageError(f"expected two names, got {self.context!r} for context and target")
+            raise UsageError(
+                f"expected different names for context and target, got {self.context!r} for both"
+            )
 
     def expand(self, located: Any) -> Any:
         """One step."""
@@ -98,8 +100,9 @@ class WindowTokens(beam.PTransform):  # type: ignore[misc]  # Beam's classes are
         if at < 0 or not _is_ids(kind.field(at).type):
             got = kind.field(at).type if at >= 0 else "no such column"
             raise DataError(
-                f"{file.name_of(0)} of source {file.source}: expected rows with a column {self.column} "
-                f"of lists of integers, got {got}; tokenize the texts first, or name another column"
+                f"{file.name_of(0)} of source {file.source}: expected rows with a column "
+                f"{self.column} of lists of integers, got {got}; tokenize the texts first, or "
+                "pass another column"
             )
         lists = block.column("record").field(at)
         self._require(file, block, validity(lists), "ids")
@@ -108,7 +111,7 @@ class WindowTokens(beam.PTransform):  # type: ignore[misc]  # Beam's classes are
         if missing is not None:
             whole = np.ones(len(block), bool)
             whole[np.searchsorted(offsets, np.flatnonzero(~missing), side="right") - 1] = False
-            self._require(file, block, whole, "ids alone")
+            self._require(file, block, whole, "only ids")
         ids = inner.to_numpy()
         try:
             require_window(self.length, self.pad, ids.dtype)

@@ -14,7 +14,9 @@ from transforms.storage import files as storage
 
 T = TypeVar("T")
 
-TEMPORARY_AT_FAULT = "something else writes to --temp_location, or its disk is at fault"
+TEMPORARY_AT_FAULT = (
+    "something else writes to --temp_location, or its disk is faulty; check both, then run again"
+)
 _IN_FLIGHT = 12  # requests to a store: a segment is small, and each waits for an answer
 
 
@@ -40,8 +42,8 @@ class FileRange(NamedTuple):
             raise _unreadable(self.url, error) from error
         if len(data) != self.length:
             raise RunError(
-                f"{self.url}: expected {self.length} bytes at {self.offset}, the file ends before "
-                f"them; {TEMPORARY_AT_FAULT}"
+                f"{self.url}: expected {self.length} bytes at byte {self.offset}, the file ends "
+                f"earlier; {TEMPORARY_AT_FAULT}"
             )
         return data
 
@@ -65,7 +67,7 @@ class FileRange(NamedTuple):
         found = self.read()
         data, checksum = found[:-4], found[-4:]
         if zlib.crc32(data) != int.from_bytes(checksum, "little"):
-            raise RunError(f"{self.url}: damaged at {self.offset}; {TEMPORARY_AT_FAULT}")
+            raise RunError(f"{self.url}: damaged at byte {self.offset}; {TEMPORARY_AT_FAULT}")
         return data
 
     def parse(self, read: Callable[[memoryview], T]) -> T:
@@ -84,7 +86,7 @@ class FileRange(NamedTuple):
             return read(data)
         except Malformed as error:
             raise RunError(
-                f"{self.url}: what lies at byte {self.offset} is not what Dovetail wrote there: "
+                f"{self.url}: the data at byte {self.offset} isn't what Dovetail wrote there: "
                 f"{error}; {TEMPORARY_AT_FAULT}"
             ) from error
 

@@ -100,7 +100,10 @@ def gather_batch(pieces: Sequence[Piece]) -> list[Ordered]:
     """
     found = read_batch([(piece.group, piece.part) for piece in pieces])
     if not all(found):
-        raise LosslessError(f"{pieces[found.index([])].what}: expected pages of it, there are none")
+        raise LosslessError(
+            f"{pieces[found.index([])].what}: expected pages of it, got none; check memory "
+            "and disk, then run again"
+        )
     expected = [expected_digests(part, sources=1) for part in found]
     whole = [sorting.gather(take_blocks(part)) for part in found]
     mine = [block.slice(p.skip, p.take) for block, p in zip(whole, pieces, strict=True)]

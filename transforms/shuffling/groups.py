@@ -48,7 +48,7 @@ def require_intact(block: pa.RecordBatch, digests: list[Digest]) -> None:
     """Raise RunError where a page's block hasn't the digests that were written with it."""
     if blocks.digests(block, sources=len(digests)) != digests:
         raise RunError(
-            "a page of spilled records is damaged: its digest is not what was written; "
+            "a page of spilled records is damaged: its digest isn't the one written; "
             + TEMPORARY_AT_FAULT
         )
 
@@ -127,9 +127,9 @@ class BlockGroup:
             for page, row in zip(pages_found, rows.tolist(), strict=True):
                 if spill_pages.table_row(page.block, row[2]) != row:
                     raise LosslessError(
-                        f"{one.url}: a page has other records than its table says: {row[3]} of "
-                        f"{row[4]} bytes were spilled, {len(page.block)} of "
-                        f"{blocks.payload_bytes(page.block)} are there; {TEMPORARY_AT_FAULT}"
+                        f"{one.url}: expected a page of {row[3]:,} records and {row[4]:,} bytes, "
+                        f"as spilled, got {len(page.block):,} and "
+                        f"{blocks.payload_bytes(page.block):,}; {TEMPORARY_AT_FAULT}"
                     )
                 yield page
 

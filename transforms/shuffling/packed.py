@@ -63,5 +63,8 @@ def require(holds: Any, what: str) -> None:
 
 def int_of(value: Any, *, below: int = 1 << 63) -> int:
     """Return a value that has to be an integer from 0 to before ``below``; raises Malformed."""
-    require(type(value) is int and 0 <= value < below, f"{value!r:.40}, no number below {below}")
+    require(
+        type(value) is int and 0 <= value < below,
+        f"{value!r:.40}, expected a whole number below {below}",
+    )
     return int(value)

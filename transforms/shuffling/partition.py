@@ -177,7 +177,7 @@ class _GatherRuns(beam.DoFn):  # type: ignore[misc]
     def _rest(self) -> Iterator[Any]:
         """Spill what is held."""
         if self._held:
-            with self._progress.doing("sorting a run"):
+            with self._progress.doing("sorting records"):
                 runs = {stream: sorting.sort_run(held) for stream, held in self._gathered.items()}
             self._clear()
             yield from self._write(runs)
@@ -322,8 +322,8 @@ class _SpillPartitions(_GatherRuns):
         if found != group.records:
             name = self._streams.name_part((stream, self._partition))
             raise LosslessError(
-                f"{name}: {group.records} records were spilled, {found} are there; check memory and "
-                "disk, then run again"
+                f"{name}: {group.records:,} records were spilled, but {found:,} came back; check "
+                "memory and disk, then run again"
             )
         if self._spill.release:  # its records lie in the second level by now
             group.release()

@@ -59,13 +59,16 @@ def pages_of(
         Malformed: such rows are never written.
     """
     require_table(table)
-    require((files["folder"] < len(folders)).all(), "a folder that the run hasn't")
-    require((files["offset"] < _LARGEST).all(), "a page beyond any file's end")
-    require(files["pages"].sum(dtype=np.int64) == len(table), "other pages than files have")
+    require((files["folder"] < len(folders)).all(), "a folder that isn't the run's")
+    require((files["offset"] < _LARGEST).all(), "a page beyond the end of any file")
+    require(
+        files["pages"].sum(dtype=np.int64) == len(table),
+        "another number of pages than the files have",
+    )
     out = []
     end = 0
     for folder, name, offset, count in files.tolist():
-        require(_NAME.fullmatch(name), f"{name!r}, no spill file's name")
+        require(_NAME.fullmatch(name), f"{name!r}, which isn't the name of a spill file")
         begin, end = end, end + count
         out.append(Pages(spill_url(folders[folder], name.decode()), offset, table[begin:end]))
     return out
@@ -74,7 +77,7 @@ def pages_of(
 def require_table(table: npt.NDArray[np.void]) -> None:
     """Raise Malformed where rows of TABLE are none that are ever written."""
     require((table["first"] <= table["last"]).all(), "a page whose first key is above its last")
-    require((table["rows"] > 0).all() and (table["length"] > 0).all(), "a page of nothing")
+    require((table["rows"] > 0).all() and (table["length"] > 0).all(), "an empty page")
 
 
 def joined(found: Sequence[Pages]) -> npt.NDArray[np.void]:

@@ -114,7 +114,9 @@ class ShuffleWithinBuckets(beam.PTransform):  # type: ignore[misc]
     def __post_init__(self) -> None:
         (buckets,) = self.streams.buckets
         if buckets % self.ranges:
-            raise ValueError(f"buckets ({buckets}) is no multiple of ranges ({self.ranges})")
+            raise ValueError(
+                f"expected buckets to be a multiple of ranges ({self.ranges}), got {buckets}"
+            )
 
     @property
     def partitions(self) -> int:

@@ -151,7 +151,7 @@ def read_tables(packed: Iterable[bytes]) -> Iterator[tuple[str, Table]]:
 
 def _table_of(data: memoryview) -> Table:
     size = STREAM_TABLE.itemsize
-    require(len(data) % size == 0, f"{len(data)} bytes, no whole rows of {size}")
+    require(len(data) % size == 0, f"{len(data)} bytes, which aren't whole rows of {size}")
     table = np.frombuffer(data, STREAM_TABLE)
     require_table(table)
     streams = table["stream"]

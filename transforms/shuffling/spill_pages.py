@@ -110,7 +110,7 @@ def decode_page(data: pa.Buffer | bytes | memoryview) -> Page:
     view = memoryview(data)
     if bytes(view[-8:]) != _END_OF_STREAM:
         if _checksum(view[:-8]) != bytes(view[-8:]):
-            raise pa.ArrowInvalid("not a page, or not what was written: its checksum differs")
+            raise pa.ArrowInvalid("not a page, or a changed one: its checksum differs")
         data = pa.py_buffer(data).slice(0, len(view) - 8)
     try:
         with pa.ipc.open_stream(data) as reader:
@@ -125,7 +125,7 @@ def decode_page(data: pa.Buffer | bytes | memoryview) -> Page:
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, StopIteration) as error:
         raise pa.ArrowInvalid(f"not a page: {type(error).__name__}: {error}") from error
     if not intact:
-        raise pa.ArrowInvalid("the keys or the offsets of a page are not what was written")
+        raise pa.ArrowInvalid("the keys or offsets of a page aren't those written")
     return Page(block, digests)
 
 

@@ -105,7 +105,7 @@ def read_aside(where: FileRange, split: int) -> Iterator[Ordered]:
     begins: I64 = offsets_of(table["length"])
     if int(begins[-1]) != where.offset:
         raise RunError(
-            f"{where.url}: its pages don't end where its table begins; {TEMPORARY_AT_FAULT}"
+            f"{where.url}: expected its pages to end where its table begins; {TEMPORARY_AT_FAULT}"
         )
     for place in np.flatnonzero(table["split"] == split).tolist():
         page = FileRange(where.url, int(begins[place]), int(table["length"][place]))
@@ -113,11 +113,11 @@ def read_aside(where: FileRange, split: int) -> Iterator[Ordered]:
             found = decode_page(page.read())
         except pa.ArrowInvalid as error:
             raise RunError(
-                f"{where.url}: damaged at {page.offset}: {error}; {TEMPORARY_AT_FAULT}"
+                f"{where.url}: damaged at byte {page.offset}: {error}; {TEMPORARY_AT_FAULT}"
             ) from error
         yield Ordered(found.block, found.digests)
 
 
 def _table_of(data: memoryview) -> npt.NDArray[np.void]:
-    require(len(data) % TABLE.itemsize == 0, f"{len(data)} bytes, no whole rows")
+    require(len(data) % TABLE.itemsize == 0, f"{len(data)} bytes, which aren't whole rows")
     return np.frombuffer(data, TABLE)

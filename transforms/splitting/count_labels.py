@@ -86,8 +86,8 @@ def require_labels(origin: Origin, block: pa.RecordBatch, values: pa.Array, fiel
     place = first_unlabelled(values)
     if place is not None:
         raise DataError(
-            f"{name_record(origin, block, place)}: expected a label in field {field!r} (--stratify), "
-            "got none or null; give the record one, or leave it out"
+            f"{name_record(origin, block, place)}: expected a label in field {field!r} "
+            "(--stratify), got none or null; add a label, or leave the record out"
         )
 
 

@@ -22,13 +22,13 @@ def check_groups(groups: Sequence[str], kept: Kept, *, flag: str = "--split_by")
         flag: that asks for them.
     """
     for name in groups:
-        asked = f"{flag}={name}: expected text, integers or booleans, the same in all files"
+        asked = f"{flag}={name}: expected text, integers or booleans, of one type in all files"
         kind = None if kept.kinds is None else kept.kinds[kept.names.index(name)]
         if kind == "json":
             raise InputError(
-                f"{asked}; got JSON lines in which it is missing or null everywhere, an "
+                f"{asked}, got JSON lines in which it is missing or null everywhere, an "
                 "object, an array, or of several kinds"
             )
         if kept.schema is None or not can_group(carried_type(kept.schema.field(name).type)):
             got = "none" if kept.schema is None else kept.schema.field(name).type
-            raise InputError(f"{asked}; got {got}")
+            raise InputError(f"{asked}, got {got}")

@@ -32,7 +32,7 @@ def parse_splits(sizes: Mapping[str, str], *, rest: str = TRAIN) -> tuple[Part, 
             shares leave nothing.
     """
     if not sizes:
-        raise ValueError(f"{_EXPECTED}; got none")
+        raise ValueError(f"{_EXPECTED}, got none")
     parts: list[Part] = []
     for name, value in sizes.items():
         _check_name(name, [part.name for part in parts], rest)
@@ -42,7 +42,8 @@ def parse_splits(sizes: Mapping[str, str], *, rest: str = TRAIN) -> tuple[Part, 
     if total >= 1:
         said = " and ".join(f"{part.name} {part.asked}" for part in shares)
         raise ValueError(
-            f"expected shares below 100% in all, so that {rest} has the rest; got {said}"
+            f"expected shares that add up to less than 100%, so that {rest} gets the rest, "
+            f"got {said}"
         )
     return tuple(parts)
 
@@ -78,14 +79,18 @@ def plan_split(
     rest: str | None = next((name for name, count in asked.items() if count is None), None)
     if asked and TRAIN in shares:
         raise ValueError(
-            f"counts choose from what no fraction takes, so {TRAIN} can't have all that; leave it out "
-            "of the fractions"
+            f"expected no fraction for {TRAIN} beside counts, which choose from what fractions "
+            f"leave; leave {TRAIN} out of the fractions"
         )
     if asked and taken == 1:
-        raise ValueError("fractions come to 1, which leaves nothing for the counts")
+        raise ValueError(
+            "expected fractions below 1 beside counts, got fractions that add up to 1, which "
+            "leave nothing for the counts"
+        )
     if rest is None and TRAIN in asked:
         raise ValueError(
-            f"expected a split for all that isn't counted, as in test=rest: {TRAIN} has its count"
+            f"expected a split for the remaining records, as in test=rest, because {TRAIN} "
+            "has a count"
         )
     if rest is None and (taken < 1 or TRAIN in shares):
         rest = TRAIN
@@ -111,11 +116,11 @@ def parse_fractions(fractions: Mapping[str, str]) -> dict[str, Fraction]:
     found = {name: _fraction(name, value) for name, value in fractions.items()}
     total = sum(found.values(), Fraction(0))
     if total > 1:
-        raise ValueError(f"expected fractions of 1 at most, all together; got {_decimal(total)}")
+        raise ValueError(f"expected fractions that add up to at most 1, got {_decimal(total)}")
     if TRAIN in found and total < 1:
         raise ValueError(
-            f"expected fractions that come to 1, as {TRAIN} is one of them, so that no record is left; "
-            f"got {_decimal(total)}. Without {TRAIN} it has the rest"
+            f"expected fractions that add up to 1, because {TRAIN} is one of them, got "
+            f"{_decimal(total)}; leave {TRAIN} out to give it the rest"
         )
     return found
 
@@ -136,7 +141,7 @@ def parse_counts(counts: Mapping[str, str]) -> dict[str, int | None]:
         if value != _REST and (_COUNT.fullmatch(value) is None or int(value) == 0):
             hint = f"; did you mean --fractions={name}={value}?" if _is_fraction(value) else ""
             raise ValueError(
-                f"expected NAME=RECORDS, such as train=1000,test=rest; got {name}={value}{hint}"
+                f"expected NAME=RECORDS, such as train=1000,test=rest, got {name}={value}{hint}"
             )
         found[name] = None if value == _REST else int(value)
     without = [name for name, count in found.items() if count is None]
@@ -157,7 +162,7 @@ def _fraction(name: str, value: str) -> Fraction:
             percent = f"{name}={value}% or " if int(value) < 100 else ""
             hint = f"; did you mean {percent}--counts={name}={value}?"
         raise ValueError(
-            "expected NAME=FRACTION above 0 and at most 1, such as train=0.98,test=0.02; got "
+            "expected NAME=FRACTION above 0 and at most 1, such as train=0.98,test=0.02, got "
             f"{name}={value}{hint}"
         )
     return found
@@ -181,17 +186,20 @@ def _check_names(names: Iterable[str]) -> None:
 
 def _check_name(name: str, names: list[str], rest: str) -> None:
     if name.lower() == rest.lower():
-        raise ValueError(f"expected the splits beside {rest}, which has the rest; leave it out")
+        raise ValueError(
+            f"expected only the splits beside {rest}, which gets the rest; leave {rest} out"
+        )
     _check_own_name(name, names)
 
 
 def _check_own_name(name: str, names: list[str]) -> None:
     if not SPLIT_NAME.fullmatch(name):
         raise ValueError(
-            f"expected a split's name of letters, digits and _, a letter first, got {name!r}"
+            "expected a split name of letters, digits and _ that starts with a letter, got "
+            f"{name!r}"
         )
     if name.lower() in map(str.lower, names):  # files' names, which not every system tells apart
-        raise ValueError(f"expected each split once, in whatever case, got {name} twice")
+        raise ValueError(f"expected each split once, ignoring case, got {name} twice")
 
 
 def _part(name: str, value: str) -> Part:
@@ -208,4 +216,4 @@ def _part(name: str, value: str) -> Part:
         if _BELOW_1.fullmatch(value)
         else ""
     )
-    raise ValueError(f"{_EXPECTED}; got {name}={value}{hint}")
+    raise ValueError(f"{_EXPECTED}, got {name}={value}{hint}")

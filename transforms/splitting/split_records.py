@@ -118,10 +118,10 @@ def require_splits(
         expected = read.get(source, Digest())
         if found != expected:
             raise LosslessError(
-                f"{what}, source {source}: its splits have {found.records} records of {found.bytes} "
-                f"bytes with digest {found.to_json()['hash']}, read were {expected.records} of "
-                f"{expected.bytes} with {expected.to_json()['hash']}; check memory and disk, then run "
-                "again"
+                f"{what}, source {source}: expected splits that hold the {expected.records:,} "
+                f"records read, of {expected.bytes:,} bytes with digest "
+                f"{expected.to_json()['hash']}, got {found.records:,} of {found.bytes:,} with "
+                f"{found.to_json()['hash']}; check memory and disk, then run again"
             )
 
 

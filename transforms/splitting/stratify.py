@@ -148,9 +148,10 @@ def _refuse(field: str, named: list[Named], several: SeveralMarks) -> None:
         return
     says = " and ".join(f"{shown(one.label)} at {one.where}" for one in named)
     raise DataError(
-        f"--stratify={field}: expected equal texts to have one label, as they are kept together (or "
-        f"equal values of --split_by); {several.contents:,} of them have several: {named[0].text} is "
-        f"{says}; pass --by=identity, by which all may part, or fix the labels"
+        f"--stratify={field}: expected one label for equal texts (or equal values of "
+        f"--split_by), which stay together; {several.contents:,} of them have several: "
+        f"{named[0].text} is {says}; fix the labels, or pass --by=identity, which may separate "
+        "equal texts"
     )
 
 

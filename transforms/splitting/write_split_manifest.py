@@ -123,9 +123,9 @@ def make_split_manifest(
             want = Digest() if made is None else made.made
             if have != want:
                 raise LosslessError(
-                    f"split {name}, source {source}: {have.records} records of {have.bytes} bytes were "
-                    f"written, expected {want.records} of {want.bytes}; check memory and disk, then run "
-                    "again"
+                    f"split {name}, source {source}: expected {want.records:,} records of "
+                    f"{want.bytes:,} bytes written, got {have.records:,} of {have.bytes:,}; "
+                    "check memory and disk, then run again"
                 )
         shards += mine
         total += Digest.total(written)

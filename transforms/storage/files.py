@@ -132,7 +132,7 @@ def disk_full_is_ours(url: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise RunError(
-                f"{url}: the disk is full: {error.strerror}; free room, or choose another "
+                f"{url}: the disk is full: {error.strerror}; free some space, or choose another "
                 "--temp_location or --output"
             ) from error
         raise

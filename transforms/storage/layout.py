@@ -141,10 +141,10 @@ def misplaced(paths: Sequence[str], splits: Sequence[str] | None = None) -> Iter
         places = [(split_of(path), number, len(paths)) for number, path in enumerate(paths)]
     else:
         of = Counter(map(split_of, paths))
-        yield from (f"no shard is of its split {split}" for split in splits if not of[split])
+        yield from (f"its split {split} has no shard" for split in splits if not of[split])
         for path in paths:
             if split_of(path) not in splits:
-                yield f"{path} is of none of its splits, {', '.join(splits)}"
+                yield f"{path} belongs to none of its splits ({', '.join(splits)})"
         paths = [path for path in paths if split_of(path) in splits]
         places = [(s, number, of[s]) for s in dict.fromkeys(splits) for number in range(of[s])]
     for path, (split, number, among) in zip(paths, places, strict=True):
@@ -317,7 +317,7 @@ def _read_marker(url: str) -> dict[str, object]:
         ValueError
     ):  # also where it is empty: on NFS, what was written on another machine comes late
         raise PassingError(
-            f"{url}: expected JSON, got {len(text)} bytes that end too early"
+            f"{url}: expected JSON, got {len(text):,} bytes that aren't complete"
         ) from None
 
 
@@ -329,8 +329,9 @@ def require_marker(output: str, run_id: str) -> None:
     found = owner(output)
     if found != run_id:
         raise RunError(
-            f"{output}: this run ({run_id}) no longer owns the output, which belongs to "
-            f"{found or 'nobody'} now; nothing was published"
+            f"{output}: this run ({run_id}) no longer owns the output, which now belongs to "
+            f"{found or 'nobody'}: nothing was published; let only one run write there, and run "
+            "again"
         )
 
 

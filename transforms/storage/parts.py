@@ -128,8 +128,8 @@ class PartWriter:
         taken = len(view)
         if self._done + taken > self._size:
             raise RunError(
-                f"{self._file.url}: expected a part of {self._size} bytes at {self._offset}, got more; "
-                "report this, with the recipe"
+                f"{self._file.url}: expected a part of {self._size} bytes at {self._offset}, got "
+                "more: a bug in Dovetail; report it with the recipe"
             )
         if self._local:
             with storage.disk_full_is_ours(self._file.url):
@@ -168,7 +168,7 @@ class PartWriter:
         if self._done != self._size:
             raise RunError(
                 f"{self._file.url}: expected a part of {self._size} bytes at {self._offset}, got "
-                f"{self._done}; report this, with the recipe"
+                f"{self._done}: a bug in Dovetail; report it with the recipe"
             )
         if self._local:
             with storage.disk_full_is_ours(self._file.url):
@@ -227,7 +227,7 @@ def complete(
     with _begun(file):
         size = store.info(path)["size"]
     if size != file.size:
-        raise PassingError(f"{file.url}: wrote {file.size} bytes, the store has {size}")
+        raise PassingError(f"{file.url}: wrote {file.size:,} bytes, the store has {size:,}")
     try:
         check(file.url)
     except LosslessError:
@@ -243,8 +243,8 @@ def _begun(file: FileInParts) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise RunError(
-            f"{file.url}: what was begun of it is gone; another run took this one for dead and cleared "
-            "the output: let one run write there, and run again"
+            f"{file.url}: the part of it written so far is gone: another run cleared the output, "
+            "taking this one for dead; let only one run write there, and run again"
         ) from None
 
 

@@ -29,7 +29,10 @@ def alternatives(pattern: str) -> list[str]:
     try:
         found = bracex.expand(pattern, keep_escapes=True, limit=_MOST)
     except bracex.ExpansionLimitException:
-        raise UsageError(f"{pattern}: stands for over {_MOST:,} patterns; use wildcards") from None
+        raise UsageError(
+            f"{pattern}: expected a pattern that expands to at most {_MOST:,}, got more; use "
+            "wildcards"
+        ) from None
     if found == [pattern] or not found:
         return [pattern]
     fs, path = storage.filesystem(pattern)

@@ -73,7 +73,9 @@ def read_range(url: str, offset: int, length: int) -> memoryview:
 
 def _require_whole(data: bytes, url: str, length: int) -> None:
     if len(data) != max(length, 0):
-        raise PassingError(f"{url}: expected {length} bytes of a range, the store gave {len(data)}")
+        raise PassingError(
+            f"{url}: expected a range of {length:,} bytes, the store sent {len(data):,}"
+        )
 
 
 def drop_uploads(folder: str, ours: Callable[[str], bool] = lambda name: True) -> None:
@@ -256,8 +258,8 @@ class StoreWriter:
         file = self._store.raw.open(self._path, "wb", autocommit=False, block_size=_PART)
         if getattr(type(file), "commit", None) in (None, AbstractBufferedFile.commit):
             raise StoreError(
-                f"{self.name}: {self._store.protocol}:// has no uploads that show only when they "
-                "are whole; write to a local folder or to s3:// or gs://, and copy from there"
+                f"{self.name}: {self._store.protocol}:// has no uploads that appear only when "
+                "complete; write to a local folder, to s3:// or to gs://, and copy from there"
             )
         return file
 
@@ -266,8 +268,9 @@ class StoreWriter:
         self._file.blocksize = self._part
         if self._filled and self._parts == MAX_PARTS and self._equal_parts:
             raise StoreError(
-                f"{self.name}: more than {MAX_PARTS:,} parts of {self._part >> 20} MiB, which are all "
-                "that the store takes with fixed_upload_size; ask for more shards"
+                f"{self.name}: the shard needs more than {MAX_PARTS:,} parts of "
+                f"{self._part >> 20} MiB, the most that the store takes with fixed_upload_size; "
+                "pass a larger --num_shards"
             )
 
         def once() -> None:
@@ -308,7 +311,7 @@ class StoreWriter:
         retry(once, self.name)
         size = self._store.info(self._path)["size"]
         if size != self._size:
-            raise PassingError(f"{self.name}: wrote {self._size} bytes, the store has {size}")
+            raise PassingError(f"{self.name}: wrote {self._size:,} bytes, the store has {size:,}")
 
     def _appear(self) -> None:
         if self._file is None:

@@ -36,7 +36,7 @@ _CREDENTIALS = {
     '--storage_options=\'{"s3": {"anon": true}}\' for public buckets',
     "gs": "GOOGLE_APPLICATION_CREDENTIALS, gcloud's application default credentials, the machine's "
     'service account; --storage_options=\'{"gs": {"token": "anon"}}\' for public buckets',
-    "hf": "HF_TOKEN, or what `hf auth login` left",
+    "hf": "HF_TOKEN, or the login of `hf auth login`",
 }
 _REFUSALS = (
     "forbidden",
@@ -102,8 +102,8 @@ def configured(options: Mapping[str, Any] | None) -> Iterator[None]:
     with _lock:
         if _holders and asked != _options:
             raise UsageError(
-                "--storage_options: another run in this process has others at this time; run one after "
-                "the other, or in processes of their own"
+                "--storage_options: another run in this process is using other options; run them "
+                "one after the other, or in separate processes"
             )
         configure(asked)
         _holders.append("run")
@@ -148,8 +148,10 @@ def _open_filesystem(protocol: str, url: str) -> Any:
         cls = fsspec.get_filesystem_class(protocol)
     except ImportError as error:
         extra = _EXTRAS.get(protocol)
-        how = f": pip install 'dovetail-data[{extra}]'" if extra else f" ({error})"
-        raise UsageError(f"{url}: {protocol}:// needs a package that is missing{how}") from None
+        how = f"; run pip install 'dovetail-data[{extra}]'" if extra else f" ({error})"
+        raise UsageError(
+            f"{url}: {protocol}:// needs a package that isn't installed{how}"
+        ) from None
     except ValueError as error:
         raise UsageError(f"{url}: expected a path or a URL that fsspec knows: {error}") from None
     names = (cls.protocol,) if isinstance(cls.protocol, str) else tuple(cls.protocol)
@@ -279,7 +281,7 @@ def retry(work: Callable[[], T], url: str) -> T:
             failed = now if failed is None else failed
             if attempt == ATTEMPTS or now - failed > _LIMIT:
                 raise StoreError(
-                    f"{error} (tried {attempt} times); look whether the store can be reached, and "
+                    f"{error} (tried {attempt} times); check that the store can be reached, and "
                     "run again"
                 ) from error
         time.sleep(wait * 3 ** (attempt - 1))
@@ -306,15 +308,17 @@ def _explain(error: Exception, url: str) -> StoreError:
     protocol = url.partition("://")[0]
     if isinstance(error, PermissionError) or any(word in said for word in _REFUSALS):
         where = _CREDENTIALS.get(
-            _ALIASES.get(protocol, protocol), "the places of its fsspec filesystem"
+            _ALIASES.get(protocol, protocol), "the places that its fsspec filesystem documents"
         )
         return StoreError(
-            f"{url}: the store refuses access ({text}); check who may do this, and the credentials, "
-            f"which are looked for in: {where}"
+            f"{url}: the store refuses access ({text}); check the permissions and the "
+            f"credentials, which Dovetail looks for in: {where}"
         )
     if _may_pass(error):
         return PassingError(f"{url}: the store failed: {text}")
-    return StoreError(f"{url}: the store refuses ({text}); check the URL and --storage_options")
+    return StoreError(
+        f"{url}: the store refuses the request ({text}); check the URL and --storage_options"
+    )
 
 
 def _may_pass(error: Exception) -> bool:

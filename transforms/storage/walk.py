@@ -25,7 +25,7 @@ Unread = Callable[[str], None]
 def refuse_unread(place: str) -> NoReturn:
     """Raise InputError that names a folder."""
     raise InputError(
-        f"{place}: the folder can't be read (permission denied); change its permissions, or give "
+        f"{place}: the folder can't be read (permission denied); change its permissions, or pass "
         "patterns that leave it out"
     ) from None
 
@@ -99,8 +99,8 @@ def _objects(found: Mapping[str, dict[str, Any]]) -> Iterator[Match]:
             yield path, info
         elif info["size"] and info["type"] != "directory":
             raise InputError(
-                f"{path}: an object of {info['size']:,} bytes that is called as a folder is; rename it, "
-                "or give patterns that leave it out"
+                f"{path}: expected an empty object, as its name is a folder's, got "
+                f"{info['size']:,} bytes; rename it, or pass patterns that leave it out"
             )
 
 
@@ -160,11 +160,15 @@ def follow_links(fs: Any, found: Iterable[Match]) -> Iterator[Match]:
         if info["type"] == "directory":
             continue
         if info.get("islink") and not fs.isfile(path):
-            what = "a folder, which is not followed" if fs.isdir(path) else "nothing"
-            raise InputError(f"{path}: a symbolic link to {what}; give it an --input of its own")
-        if not (info["type"] == "file" or info.get("islink")):
+            if fs.isdir(path):
+                raise InputError(
+                    f"{path}: a symbolic link to a folder, which a pattern doesn't follow; pass it as "
+                    "an --input of its own"
+                )
             raise InputError(
-                f"{path}: expected a file, it is a pipe, a socket or a device; move it"
+                f"{path}: a symbolic link to nothing; remove it, or restore its target"
             )
+        if not (info["type"] == "file" or info.get("islink")):
+            raise InputError(f"{path}: expected a file, got a pipe, a socket or a device; move it")
         # a listing gives the link's own time, not its target's
         yield path, fs.info(path) if info.get("islink") else info

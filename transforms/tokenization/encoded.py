@@ -88,7 +88,8 @@ def identity_keys(identities: Sequence[Identity] | U64, *, seed: int, epoch: int
             numbers[place] = identity
         else:
             raise UsageError(
-                f"identity {place}: expected text, bytes, or an int from 0 below 2**64, got {identity!r}"
+                f"identity {place}: expected text, bytes, or an int from 0 to 2**64 - 1, got "
+                f"{identity!r}"
             )
     keys = record_keys(pair, numbers)
     keys[list(named)] = list(named.values())

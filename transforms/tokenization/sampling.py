@@ -54,7 +54,7 @@ class Sampling:
         if self.nbest_size is not None:
             self._check_nbest_size(self.nbest_size)
         for name, law, what in (
-            ("dropout", "bpe_dropout", "0 merges as ever, 1 never merges"),
+            ("dropout", "bpe_dropout", "0 always merges, 1 never merges"),
             ("proportion", "stochastok", "of 100 tokens 0.1 takes 10 steps"),
         ):
             value = getattr(self, name)
@@ -68,26 +68,30 @@ class Sampling:
     def _check_alpha(self, alpha: float) -> None:
         if self.law == "off":
             raise UsageError(
-                f"--alpha={alpha}: expected --sampling with it, one of "
-                f"{', '.join(WITH_ALPHA)}; off always takes the best segmentation"
+                f"--alpha={alpha}: expected --sampling={', '.join(WITH_ALPHA)} with it, got off, "
+                "which always takes the best segmentation; pass one of them, or leave --alpha out"
             )
         if self.law not in WITH_ALPHA:
             number = {"bpe_dropout": "--dropout", "stochastok": "--proportion"}.get(self.law)
             raise UsageError(
                 f"--alpha={alpha}: {self.law} has no exponent; "
-                + (f"its number is {number}" if number else "leave it out, or give exact")
+                + (
+                    f"pass {number}, which it has"
+                    if number
+                    else "leave it out, or pass --sampling=exact"
+                )
             )
         if not 0 <= alpha < math.inf:
             raise UsageError(
-                f"--alpha={alpha}: expected a number from 0 (all segmentations alike) up; "
-                "for the best one alone leave --sampling off"
+                f"--alpha={alpha}: expected a number of at least 0 (0 draws all segmentations "
+                "alike); leave --sampling off for only the best one"
             )
 
     def _check_nbest_size(self, nbest_size: int) -> None:
         if nbest_size < 0:
             raise UsageError(
-                f"--nbest_size={nbest_size}: SentencePiece then draws from all; "
-                "pass --sampling=exact, without --nbest_size"
+                f"--nbest_size={nbest_size}: expected 1 to {MOST_NBEST}; pass --sampling=exact "
+                "without --nbest_size to draw from all segmentations, as SentencePiece does"
             )
         if self.law != "nbest":
             raise UsageError(
@@ -95,8 +99,8 @@ class Sampling:
             )
         if not 1 <= nbest_size <= MOST_NBEST:
             raise UsageError(
-                f"--nbest_size={nbest_size}: expected 1 to {MOST_NBEST}; exact draws from "
-                "all segmentations, and is quicker"
+                f"--nbest_size={nbest_size}: expected 1 to {MOST_NBEST}; pass --sampling=exact "
+                "to draw from all segmentations, which is faster"
             )
 
 

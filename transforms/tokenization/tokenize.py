@@ -89,9 +89,9 @@ class BlockTokenizer:
         )
         if self.engine and isinstance(found.model, BPE) and found.model.engine != self.engine:
             raise DataError(
-                f"{self.model}: {self.engine} was to encode in every worker, here it is "
-                f"{found.model.engine} ({found.model.why_reference or 'another version'}); run again "
-                "with --bpe_engine=reference"
+                f"{self.model}: expected {self.engine} to encode in every worker, got "
+                f"{found.model.engine} here ({found.model.why_reference or 'another version'}); "
+                "run again with --bpe_engine=reference"
             )
         return found
 
@@ -245,7 +245,7 @@ class BlockDecoder:
         for place, (position, ids) in enumerate(zip(positions.tolist(), rows, strict=True)):
             try:
                 if not ids.is_valid or ids.values.null_count:
-                    raise DataError(f"expected ids in {self.column}, got null")
+                    raise DataError(f"expected ids in {self.column}, got null; leave such rows out")
                 numbers = ids.values.to_numpy()
                 texts.append(_decode(tokenizer, numbers))
                 lengths.append(len(numbers))
@@ -269,8 +269,8 @@ def _decode(tokenizer: Tokenizer, ids: Any) -> str:
         return found.decode()
     except UnicodeDecodeError as error:
         raise DataError(
-            f"its tokens are bytes that aren't UTF-8, from byte {error.start} on, and become no text; "
-            "decode_bytes of the model, from Python, gives them as they are"
+            f"its tokens make bytes that aren't UTF-8, from byte {error.start} on, so they "
+            "aren't text; use decode_bytes of the model, from Python, for the bytes"
         ) from None
 
 

@@ -201,7 +201,7 @@ class Tokenizer:
             UsageError: the model can't be sampled, or has no bos or eos.
         """
         if isinstance(texts, str | bytes):
-            raise UsageError("expected a list of texts, got one; encode takes one")
+            raise UsageError("expected a list of texts, got one text; use encode for one")
         packed = pack(texts)
         count = len(packed.offsets) - 1
         names = range(count) if identities is None else identities
@@ -279,7 +279,8 @@ class Tokenizer:
             raise RecordError(
                 number,
                 f"{model.name} has no piece for the byte 0x{normalized.data[place]:02X}, at byte "
-                f"{place - begin} of its normalized text; take a model that has all bytes",
+                f"{place - begin} of its normalized text; pass a model that has pieces for all "
+                "bytes",
             ) from None
         surprises = np.zeros(len(keys))
         if sampling.law != "off":
@@ -331,8 +332,9 @@ class Tokenizer:
         records, firsts = np.unique(hits.records, return_index=True)
         return {
             record: f"its text holds the control string {self._control[hits.strings[first]]!r} of "
-            f"{self.model.name}, at byte {hits.begins[first] - texts.offsets[record]} of the text; "
-            "--special_tokens=text takes it for text, --special_tokens=tokens for the token"
+            f"{self.model.name}, at byte {hits.begins[first] - texts.offsets[record]} of the "
+            "text; --special_tokens=text takes it for text, --special_tokens=tokens for the "
+            "token"
             for record, first in zip(records.tolist(), firsts.tolist(), strict=True)
         }
 
@@ -376,7 +378,10 @@ class Tokenizer:
             UsageError: the model isn't a unigram model.
         """
         if not isinstance(self.model, Unigram):
-            raise UsageError(f"{self.model.name}: {self.model.kind} doesn't say its pieces here")
+            raise UsageError(
+                f"{self.model.name}: expected a unigram model to return pieces, got "
+                f"{self.model.kind}"
+            )
         surfaces = self.model.vocabulary.surfaces
         return [surfaces[i].decode(errors="backslashreplace") for i in self.model.check_ids(ids)]
 
@@ -388,13 +393,15 @@ class Tokenizer:
         if isinstance(model, Unigram):
             if law == "bpe_dropout":
                 raise UsageError(
-                    f"--sampling=bpe_dropout: expected a BPE model, {model.name} is {model.kind}, which "
-                    "has probabilities and no merges; pass --sampling=exact, or uniform"
+                    f"--sampling=bpe_dropout: expected a BPE model, {model.name} is "
+                    f"{model.kind}, which has probabilities and no merges; pass --sampling=exact "
+                    "or uniform"
                 )
         elif not isinstance(model, BPE):
             raise UsageError(
-                f"--sampling={law}: expected a unigram or a BPE model, {model.name} is {model.kind}, "
-                "which has one segmentation of a text; leave --sampling off, or give stochastok"
+                f"--sampling={law}: expected a unigram or a BPE model, {model.name} is "
+                f"{model.kind}, which has one segmentation of a text; leave --sampling off, or "
+                "pass stochastok"
             )
         elif law in WITH_ALPHA:
             raise UsageError(

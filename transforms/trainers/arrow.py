@@ -69,7 +69,7 @@ class _Writer:
         try:
             self._writer.write_batch(batch_of(join(group), self._dataset))
         except pa.ArrowException as error:
-            raise DataError(f"rows that can't be written as Arrow: {error}") from error
+            raise DataError(f"these rows can't be written as Arrow: {error}") from error
 
     def close(self) -> None:
         for group in self._groups.rest():

@@ -30,8 +30,8 @@ def require_ids(rows: Rows, dtype: npt.DTypeLike, *, dataset: Dataset, first: in
     what = f"below {below}" + ("" if below == dataset.ids else f", as {kind.name} holds")
     raise DataError(
         f"row {first + row} of the shard: expected ids {what}, got {int(ids[place])} at place "
-        f"{place - int(rows.offsets[row])}; the source was made with another tokenizer, or "
-        "--vocab_size is too small"
+        f"{place - int(rows.offsets[row])}; pass the tokenizer that made the source, or a larger "
+        "--vocab_size"
     )
 
 
@@ -53,8 +53,9 @@ class Count:
         came, asked = (self.rows, self.ids, self.filler), self._shard
         if came != (asked.rows, asked.ids, asked.filler):
             raise DataError(
-                f"expected a shard of {asked.rows} rows, {asked.ids} ids and {asked.filler} of filler, "
-                f"got {came[0]}, {came[1]} and {came[2]}; report this, with the recipe"
+                f"expected a shard of {asked.rows:,} rows, {asked.ids:,} ids and "
+                f"{asked.filler:,} of filler, got {came[0]:,}, {came[1]:,} and {came[2]:,}: a "
+                "bug in Dovetail; report it with the recipe"
             )
 
 
@@ -87,8 +88,8 @@ def require_needs(name: str, needs: Needs, dataset: Dataset) -> None:
     for label, one in (("EOS", dataset.eos), ("BOS", dataset.bos), ("pad", dataset.pad)):
         if one is not None and not 0 <= one < dataset.ids:
             raise UsageError(
-                f"{flag}: {label} is {one}, expected below {dataset.ids}, how many ids there are; pass "
-                "--vocab_size with added tokens counted"
+                f"{flag}: expected an id below {dataset.ids}, the number of ids, for {label}, got "
+                f"{one}; pass a --vocab_size that counts added tokens"
             )
 
 
@@ -96,13 +97,13 @@ def require_filler(name: str, needs: Needs, dataset: Dataset) -> None:
     """Raise a UsageError where rows are to be filled up and there is nothing to do it with."""
     if needs.filler == "none" or filler_of(needs, dataset) is not None:
         return
-    because = needs.because.get("filler", "its files know of no lengths")
+    because = needs.because.get("filler", "its files hold no lengths")
     others = {"pad": " that isn't EOS", "pad or eos": ", or an EOS", "eos": ""}[needs.filler]
     what = "an EOS" if needs.filler == "eos" else f"a pad token{others}"
     flag = "--eos_token" if needs.filler == "eos" else "--pad_token"
     raise UsageError(
-        f"--output_format={name} with --packing={dataset.packing.kind} needs {what} to fill rows up: "
-        f"{because}; pass {flag}"
+        f"--output_format={name} with --packing={dataset.packing.kind} needs {what} as filler of "
+        f"rows: {because}; pass {flag}"
     )
 
 

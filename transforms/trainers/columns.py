@@ -76,8 +76,9 @@ def batch_of(rows: Rows, dataset: Dataset) -> pa.RecordBatch:
     """
     if len(rows.ids) > _MOST:
         raise DataError(
-            f"expected rows of at most {_MOST} ids, got one of {np.diff(rows.offsets).max()}; pass "
-            "--sequence_length, or leave such documents out"
+            f"expected rows of at most {_MOST:,} ids, got one of "
+            f"{np.diff(rows.offsets).max():,}; pass --sequence_length, or leave such documents "
+            "out"
         )
     schema = schema_of(dataset)
     lists = lists_of(rows, dataset)
@@ -129,7 +130,7 @@ def _with_columns(rows: Rows, batch: pa.RecordBatch, dataset: Dataset, *, first:
         if places.null_count:
             raise DataError(
                 f"row {first + int(np.argmax(places.is_null()))}: expected a source of "
-                f"{', '.join(dataset.sources)}; the file is damaged, make it again"
+                f"{', '.join(dataset.sources)}, got another: the file is damaged; make it again"
             )
         sources = places.to_numpy().astype(np.uint16)
     if dataset.kept is not None:
@@ -150,11 +151,14 @@ def _bridge_rows(batch: pa.RecordBatch, ids: npt.NDArray[Any], offsets: I64, *, 
     rows = _packed_rows(ids, offsets, lengths, pieces, first=first)
     if not (np.array_equal(places, offsets) and np.array_equal(mask, _mask(rows))):
         raise DataError(
-            f"{MASK} of rows {first} to {first + len(rows) - 1}: expected 1 but at each piece's last "
-            "id, got something else; the file is damaged, make it again"
+            f"{MASK} of rows {first} to {first + len(rows) - 1}: expected 0 at the last id of "
+            "each piece and 1 elsewhere, got something else: the file is damaged; make it again"
         )
     if starts[pieces[:-1][counts > 0]].any():
-        raise DataError(f"{STARTS} of rows from {first} on: expected 0 first; make the file again")
+        raise DataError(
+            f"{STARTS} of rows from {first} on: expected 0 first, got something else: the file "
+            "is damaged; make it again"
+        )
     return rows
 
 
@@ -168,7 +172,7 @@ def _packed_rows(
         row = int(np.argmax(wrong))
         raise DataError(
             f"row {first + row}: expected pieces of {int(np.diff(offsets)[row])} ids in all, got "
-            f"{int(sums[row])}; the file is damaged, make it again"
+            f"{int(sums[row])}: the file is damaged; make it again"
         )
     return Rows(ids, offsets, lengths, pieces, np.zeros(len(offsets) - 1, np.int64))
 
@@ -179,8 +183,8 @@ def _elements(batch: pa.RecordBatch, column: int, *, first: int) -> tuple[npt.ND
     values, offsets = elements(lists)
     if lists.null_count or values.null_count:
         raise DataError(
-            f"{batch.schema.names[column]} of rows from {first} on: expected no nulls; the file is "
-            "damaged, make it again"
+            f"{batch.schema.names[column]} of rows from {first} on: expected no nulls, got some: "
+            "the file is damaged; make it again"
         )
     return values.to_numpy(), offsets
 

@@ -51,13 +51,13 @@ def _require_whole(one: Format, other: Format, dataset: Dataset) -> None:
         raise _apart(
             one,
             other,
-            f"{whole[0].name} holds documents whole, and --long={packing.long} takes some of their "
-            f"tokens from {rows.name}; pass --long=split or fail",
+            f"{whole[0].name} holds whole documents, but --long={packing.long} drops some of "
+            f"their tokens from {rows.name}; pass --long=split or --long=fail",
         )
 
 
 def _apart(one: Format, other: Format, why: str) -> UsageError:
     return UsageError(
-        f"--output_format={one.name},{other.name} can't be written from the same rows: {why}; or write "
-        "them in two runs"
+        f"--output_format={one.name},{other.name} can't be written from the same rows: {why}; or "
+        "write them in two runs"
     )

@@ -89,8 +89,9 @@ def complete_shard(written: Sequence[WrittenPart], dataset: Dataset) -> WrittenS
     shard, file, facts = part.shard, part.file, part.facts
     if [one.part.number for one in written] != list(range(part.of)):
         raise RunError(
-            f"{file.url}: expected parts 0 to {part.of - 1}, got {[w.part.number for w in written]}; "
-            "run again, and report this"
+            f"{file.url}: expected parts 0 to {part.of - 1}, got "
+            f"{[w.part.number for w in written]}: a bug in Dovetail or the runner; run again, "
+            "and report it"
         )
     form, path = Megatron(), shard.path(INDEX)
     rows, length = sum(one.rows for one in written), dataset.packing.length

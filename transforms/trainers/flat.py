@@ -104,7 +104,7 @@ class Flat:
         file, length, dtype = files[SUFFIX], dataset.packing.length, dataset.ids_type
         count = self._begin(file, dataset)
         if length is None or not 0 <= row * length < count:
-            raise DataError(f"expected a row {row}, the file has {count} ids")
+            raise DataError(f"expected a row {row}, the file has only {count:,} ids")
         file.seek(row * length * dtype.itemsize, io.SEEK_CUR)
         size = min(length, count - row * length)
         [ids] = raw.read_ids(file, count=size, dtype=dtype, dataset=dataset, at_a_time=size)
@@ -119,13 +119,13 @@ class Flat:
             count = _count_of(raw.read_exactly(file, _HEADER * 4), dtype.itemsize)
             if count * dtype.itemsize != size:
                 raise DataError(
-                    f"expected {count} ids of {dtype.itemsize} bytes, as the header says, got {size} "
-                    "bytes; the file is truncated or damaged, fetch or make it again"
+                    f"expected {count:,} ids of {dtype.itemsize} bytes, as its header says, got "
+                    f"{size:,} bytes: the file is truncated or damaged; fetch or make it again"
                 )
         elif size % dtype.itemsize:
             raise DataError(
-                f"expected ids of {dtype.itemsize} bytes, got {size} bytes; the file is truncated, "
-                "fetch or make it again"
+                f"expected ids of {dtype.itemsize} bytes, got {size:,} bytes: the file is "
+                "truncated; fetch or make it again"
             )
         return size // dtype.itemsize
 
@@ -151,8 +151,8 @@ class _Writer:
             count = shard.ids + (0 if form.filler(dataset) is None else shard.filler)
             if count > _MOST:
                 raise DataError(
-                    f"expected at most {_MOST} ids a file, as its header counts them, got {count}; give "
-                    "more --num_shards or a smaller --shard_size"
+                    f"expected at most {_MOST:,} ids a file, the most that its header can count, "
+                    f"got {count:,}; pass a larger --num_shards or a smaller --shard_size"
                 )
             head = np.zeros(_HEADER, "<i4")
             head[:3] = *_KINDS[dataset.ids_type.itemsize], count
@@ -182,7 +182,8 @@ def _count_of(header: bytes, id_bytes: int) -> int:
     words = np.frombuffer(header, "<i4") if len(header) == _HEADER * 4 else np.zeros(3, "<i4")
     if tuple(words[:2].tolist()) != _KINDS[id_bytes] or words[3:].any() or words[2] < 0:
         raise DataError(
-            f"expected llm.c's header for ids of {id_bytes} bytes, which begins {_KINDS[id_bytes]}, got "
-            f"{tuple(words[:2].tolist())}; the file is damaged, or was written without --header=llmc"
+            f"expected llm.c's header for ids of {id_bytes} bytes, which begins "
+            f"{_KINDS[id_bytes]}, got {tuple(words[:2].tolist())}: the file is damaged, or was "
+            "written without --header=llmc; make it again"
         )
     return int(words[2])

@@ -28,7 +28,7 @@ def format_named(name: str) -> Format:
     """
     if name not in FORMATS:
         raise UsageError(
-            f"--output_format: expected some of {', '.join(FORMATS)}, got {name}"
+            f"--output_format: expected one or more of {', '.join(FORMATS)}, got {name}"
             + nearest(name, FORMATS)
         )
     return FORMATS[name]

@@ -59,7 +59,7 @@ class Megatron:
         return (IDS, INDEX)
 
     def needs(self, dataset: Dataset) -> Needs:
-        end = "it finds the ends of documents by EOD alone"
+        end = "it finds the ends of documents only by EOD"
         if self.unit(dataset) == "documents":
             return Needs(packings=frozenset(KINDS), end=True, because={"end": end})
         return Needs(
@@ -67,9 +67,9 @@ class Megatron:
             end=True,
             filler="eos",
             because={
-                "packings": "rows of one length alone coincide with its cuts",
+                "packings": "only rows of one length coincide with its cuts",
                 "end": end,
-                "filler": "its files know of no filler, and --eod-mask-loss masks the loss of EOD",
+                "filler": "its files hold no filler, and --eod-mask-loss masks the loss of EOD",
             },
         )
 
@@ -105,8 +105,8 @@ class Megatron:
         require_needs(self.name, self.needs(dataset), dataset)
         if dataset.ids > 1 << 31:
             raise UsageError(
-                f"--output_format={self.name} takes 2,147,483,648 ids at most, got {dataset.ids}: it "
-                "has no type for more"
+                f"--output_format={self.name}: expected at most 2,147,483,648 ids, as it has no "
+                f"type for more, got {dataset.ids:,}; pass a smaller --vocab_size"
             )
 
     def open_writer(
@@ -122,8 +122,9 @@ class Megatron:
         for some in index.lengths():
             if length is not None and (some != length).any():
                 raise DataError(
-                    f"expected rows of {length} ids, got one of {int(some[np.argmax(some != length)])}; "
-                    "the .idx is damaged, or of another dataset"
+                    f"expected rows of {length} ids, got one of "
+                    f"{int(some[np.argmax(some != length)])}: the .idx is damaged, or belongs to "
+                    "another dataset; make it again"
                 )
             offsets = offsets_of(some)
             for begin, end in cuts(offsets, limit=raw.READ_IDS):
@@ -137,8 +138,8 @@ class Megatron:
                 first += count
         if size != first * dtype.itemsize:
             raise DataError(
-                f"expected {first * dtype.itemsize} bytes of ids, as the .idx says, got {size}; the "
-                ".bin is truncated or damaged, fetch or make it again"
+                f"expected {first * dtype.itemsize:,} bytes of ids, as the .idx says, got "
+                f"{size:,}: the .bin is truncated or damaged; fetch or make it again"
             )
 
     def read_row(self, files: Mapping[str, BinaryIO], dataset: Dataset, row: int) -> Rows:
@@ -230,7 +231,7 @@ class RowsOfIds:
             at = int(np.argmax(sizes != self._length))
             raise DataError(
                 f"row {first + at} of the shard: expected {self._length} ids with filler, got "
-                f"{int(sizes[at])}; report this, with the recipe"
+                f"{int(sizes[at])}: a bug in Dovetail; report it with the recipe"
             )
         ids = shown.ids.astype(self._dtype.newbyteorder("<"), copy=False)
         if len(ids):

@@ -110,8 +110,8 @@ def write_index(file: BinaryIO, lengths: Lengths, dtype: npt.DTypeLike) -> Count
         documents += len(some)
     if sequences > MOST:
         raise DataError(
-            f"expected at most {MOST} sequences of a prefix, as Megatron numbers them, got {sequences}; "
-            "give more --num_shards or a smaller --shard_size"
+            f"expected at most {MOST:,} sequences in a file, the most that Megatron can number, "
+            f"got {sequences:,}; pass a larger --num_shards or a smaller --shard_size"
         )
     file.write(_HEAD.pack(_MAGIC, _VERSION, CODES[kind], sequences, documents + 1))
     for some in lengths:
@@ -166,22 +166,22 @@ class Index:
         head = raw.read_exactly(file, _HEAD.size)
         if len(head) < _HEAD.size or not head.startswith(_MAGIC):
             raise DataError(
-                f"expected an index that begins {_MAGIC!r}, got {head[:9]!r}; the file is damaged, or "
-                "no .idx of Megatron's"
+                f"expected an index that begins {_MAGIC!r}, got {head[:9]!r}: the file is "
+                "damaged, or isn't a Megatron .idx; fetch or make it again"
             )
         _, version, code, sequences, boundaries = _HEAD.unpack(head)
         if (version, code) != (_VERSION, CODES[self._dtype]):
             raise DataError(
                 f"expected an index of version {_VERSION} and type {CODES[self._dtype]} "
-                f"({self._dtype.name}), got version {version} and type {code}; it was written for "
-                "another vocabulary, or is damaged"
+                f"({self._dtype.name}), got version {version} and type {code}: it was written "
+                "for another vocabulary, or is damaged; make it again"
             )
         expected = _HEAD.size + 12 * sequences + 8 * boundaries
         if size != expected or not 1 <= boundaries <= sequences + 1:
             raise DataError(
-                f"expected {expected} bytes of {sequences} sequences and {boundaries} boundaries of "
-                f"documents, as the index says, got {size}; the file is truncated or damaged, fetch or "
-                "make it again"
+                f"expected {expected:,} bytes of {sequences:,} sequences and {boundaries:,} "
+                f"boundaries of documents, as the index says, got {size:,}: the file is "
+                "truncated or damaged; fetch or make it again"
             )
         self.counts = Counts(sequences, boundaries)
 
@@ -233,16 +233,16 @@ class Index:
         """
         sequences, count = self.counts
         if not 0 <= number < count - 1:
-            raise DataError(f"expected a document {number}, the index has {count - 1}")
+            raise DataError(f"expected a document {number}, the index has only {count - 1:,}")
         boundaries = _HEAD.size + 12 * sequences + 8 * number
         [(begin, end)] = self._array(boundaries, 2, "<i8")
         if not 0 <= begin < end <= sequences:
-            raise _wrong(f"document {number} is of sequences {begin} to {end}")
+            raise _wrong(f"document {number} consists of sequences {begin} to {end}")
         [(place,)] = self._array(_HEAD.size + 4 * sequences + 8 * int(begin), 1, "<i8")
         lengths = self._array(_HEAD.size + 4 * int(begin), int(end - begin), "<i4")
         total = sum(int(some.sum()) for some in lengths)
         if place < 0 or total < 1:
-            raise _wrong(f"document {number} begins at byte {place}, and has {total} ids")
+            raise _wrong(f"document {number} begins at byte {place} and has {total:,} ids")
         return int(place), total
 
     def _array(self, offset: int, count: int, dtype: str) -> Iterator[I64]:
@@ -253,9 +253,11 @@ class Index:
             self._file.seek(offset + begin * width)
             data = raw.read_exactly(self._file, size)
             if len(data) != size:
-                raise _wrong(f"it ends inside of its array at byte {offset}")
+                raise _wrong(f"it ends inside its array at byte {offset}")
             yield np.frombuffer(data, dtype).astype(np.int64)
 
 
 def _wrong(what: str) -> DataError:
-    return DataError(f"expected an index whose arrays agree: {what}; the .idx is damaged")
+    return DataError(
+        f"expected an index whose arrays agree: {what}: the .idx is damaged; fetch or make it again"
+    )

@@ -34,13 +34,13 @@ def dataset_of(manifest: PreparedManifest, name: str) -> Dataset:
     """
     about = manifest.formats.get(name)
     if about is None:
-        raise DataError(f"manifest: it says nothing of the format {name}")
+        raise DataError(f"manifest: expected a description of the format {name}, got none")
     if manifest.ids < 1 or (manifest.length is not None and manifest.length < 1):
         raise DataError(
             f"manifest: expected ids and a length of at least 1, got {manifest.ids}, {manifest.length}"
         )
     if manifest.packing not in get_args(Kind):
-        raise DataError(f"manifest: packing: {manifest.packing!r:.40} is none that there is")
+        raise DataError(f"manifest: packing: expected a known kind, got {manifest.packing!r:.40}")
     sources = about.get("sources") or []
     if not isinstance(sources, list) or not all(isinstance(source, str) for source in sources):
         raise DataError(f"manifest: formats.{name}.sources: expected a list of names")

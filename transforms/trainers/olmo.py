@@ -53,14 +53,14 @@ class Olmo:
         return (IDS, TABLE) if self.filler(dataset) is None else (IDS, TABLE, MASK)
 
     def needs(self, dataset: Dataset) -> Needs:
-        eos = "OLMo-core finds documents by EOS, also where their table lies beside the ids"
+        eos = "OLMo-core finds documents by EOS, even if their table lies beside the ids"
         return Needs(
             packings=_PACKINGS,
             end=True,
             end_at_cuts=True,
             filler="pad",
             because={
-                "packings": "OLMo-core reads rows of one length, and drops the rest of a file",
+                "packings": "OLMo-core reads rows of one length and drops the rest of a file",
                 "end": eos,
                 "end_at_cuts": eos,
                 "filler": eos,
@@ -100,12 +100,15 @@ class Olmo:
         size = raw.size_of(files[IDS])
         if size % (dtype.itemsize * length):
             raise DataError(
-                f"expected rows of {length} ids of {dtype.itemsize} bytes, got {size} bytes; the file "
-                "is truncated, fetch or make it again"
+                f"expected rows of {length} ids of {dtype.itemsize} bytes, got {size:,} bytes: "
+                "the file is truncated; fetch or make it again"
             )
         mask = files.get(MASK)
         if mask is not None and raw.size_of(mask) != size // dtype.itemsize:
-            raise DataError(f"{MASK}: expected {size // dtype.itemsize} bytes, one for each id")
+            raise DataError(
+                f"{MASK}: expected {size // dtype.itemsize:,} bytes, one for each id, got "
+                "another number; fetch or make the file again"
+            )
         table, at = Table(files[TABLE]), 0
         for ids in raw.read_ids(
             files[IDS],
@@ -175,7 +178,7 @@ class _Writer:
             row = int(np.argmax(lengths != self._length))
             raise DataError(
                 f"row {first + row} of the shard: expected {self._length} ids with filler, got "
-                f"{int(lengths[row])}; report this, with the recipe"
+                f"{int(lengths[row])}: a bug in Dovetail; report it with the recipe"
             )
 
     def _write_table(self, rows: Rows) -> None:

@@ -75,7 +75,7 @@ class Table:
         data = self._file.read(_READ)
         self._ended = not data
         if self._ended and self._rest:
-            raise self._damaged("its last line has no end")
+            raise self._damaged("its last line isn't complete")
         lines = self._rest + data
         end = lines.rfind(b"\n") + 1
         lines, self._rest = lines[:end], lines[end:]
@@ -94,8 +94,8 @@ class Table:
 
     def _damaged(self, why: str) -> DataError:
         return DataError(
-            f"{_NAME}, behind piece {self._number}: expected lines of start, end, number, nothing and "
-            f"row: {why}; the file is damaged, make it again"
+            f"{_NAME}, after piece {self._number}: expected lines of start, end, number, nothing "
+            f"and row: {why}: the file is damaged; make it again"
         )
 
     def until(self, end: int) -> tuple[I64, I64]:
@@ -113,7 +113,8 @@ class Table:
             self._read()
         if len(self._begins) or self._decoder.trailing:
             raise DataError(
-                f"{_NAME}: expected pieces of {size} ids, got more; the files aren't of one shard"
+                f"{_NAME}: expected pieces of {size} ids, got more: the files aren't of one "
+                "shard; make them again"
             )
 
 
@@ -152,8 +153,8 @@ def rows_of(ids: npt.NDArray[Any], begins: I64, ends: I64, length: int, *, first
     )
     if not whole:
         raise DataError(
-            f"{_NAME}: pieces of rows {first} to {first + count - 1}: expected one behind another, each "
-            "inside of a row; the file is damaged, make it again"
+            f"{_NAME}: pieces of rows {first} to {first + count - 1}: expected each inside a "
+            "row, one right after another: the file is damaged; make it again"
         )
     return rows
 
@@ -175,12 +176,12 @@ def require_ends(rows: Rows, last: I64, dataset: Dataset, *, first: int) -> None
     where = f"row {first + row} of the shard, place {place - int(rows.offsets[row])}"
     if rows.ids[place] == dataset.eos:
         raise DataError(
-            f"{where}: expected EOS ({dataset.eos}) at the end of documents alone, got one inside; "
-            "leave such documents out, or let control strings be text"
+            f"{where}: expected EOS ({dataset.eos}) only at the end of documents, got one "
+            "inside; leave such documents out, or pass --special_tokens=text"
         )
     raise DataError(
         f"{where}: expected EOS ({dataset.eos}) at the end of a document or a cut, got "
-        f"{int(rows.ids[place])}; report this, with the recipe"
+        f"{int(rows.ids[place])}: a bug in Dovetail; report it with the recipe"
     )
 
 
@@ -191,6 +192,6 @@ def require_mask(mask: bytes, rows: Rows, begins: I64, *, at: int) -> None:
     edges[begins + rows.lengths] -= 1
     if np.cumsum(edges[:-1], dtype=np.int8).tobytes() != mask:
         raise DataError(
-            f".mask, bytes from {at} on: expected 1 in documents and 0 in filler, got something else; "
-            "the file is damaged, make it again"
+            f".mask, bytes from {at} on: expected 1 in documents and 0 in filler, got something "
+            "else: the file is damaged; make it again"
         )

@@ -54,7 +54,7 @@ class Columns:
 
     def needs(self, dataset: Dataset) -> Needs:
         if dataset.sources or dataset.kept is not None:
-            because = "columns kept of a document need rows of one document, so --packing=none"
+            because = "the kept columns of a document need a row of their own"
             return Needs(packings=frozenset({"none"}), because={"packings": because})
         return Needs(packings=_ALL)
 
@@ -81,8 +81,8 @@ class Columns:
     def require(self, dataset: Dataset) -> None:
         if dataset.ids > _MOST_IDS:
             raise UsageError(
-                f"--output_format={self.name} holds ids below {_MOST_IDS}, got {dataset.ids} of them; "
-                "give a smaller --vocab_size"
+                f"--output_format={self.name}: expected at most {_MOST_IDS:,} ids, got "
+                f"{dataset.ids:,}; pass a smaller --vocab_size"
             )
         require_needs(self.name, self.needs(dataset), dataset)
         taken = {IDS, LENGTHS, *([SOURCE] if dataset.sources else ())}
@@ -112,7 +112,7 @@ class Parquet(Columns):
         own = super().needs(dataset)
         if not _is_bridge(dataset):
             return own
-        because = "--layout=megatron_bridge is of packed rows, and has no other columns"
+        because = "--layout=megatron_bridge holds packed rows without other columns"
         return Needs(packings=own.packings & _PACKED, because={"packings": because})
 
     def suffixes(self, dataset: Dataset) -> tuple[str, ...]:
@@ -145,8 +145,8 @@ class Parquet(Columns):
                     row += len(batch)
         if row != parquet.metadata.num_rows:
             raise DataError(
-                f"expected {parquet.metadata.num_rows} rows, as the footer says, got {row}; make the "
-                "file again"
+                f"expected {parquet.metadata.num_rows:,} rows, as the footer says, got {row:,}: "
+                "the file is damaged; make it again"
             )
 
     def read_row(self, files: Mapping[str, BinaryIO], dataset: Dataset, row: int) -> Rows:
@@ -167,7 +167,7 @@ class Parquet(Columns):
                         found = rows_of(batch, dataset, first=before, bridge=_is_bridge(dataset))
                         return found.slice(row - before, row - before + 1)
                     before += len(batch)
-        raise DataError(f"expected a row {row}, the file has {before}")
+        raise DataError(f"expected a row {row}, the file has only {before:,}")
 
     def _opened(self, file: BinaryIO, dataset: Dataset) -> pq.ParquetFile:
         parquet = pq.ParquetFile(file, page_checksum_verification=True)
@@ -211,8 +211,8 @@ class _Writer:
                 self._writer.write_group(batch_of(join(group), self._dataset))
         except pa.ArrowException as error:
             raise DataError(
-                f"rows that can't be written as Parquet: {first_line(error)}; pass --sequence_length, "
-                "or other --keep_fields"
+                f"these rows can't be written as Parquet: {first_line(error)}; pass "
+                "--sequence_length, or other --keep_fields"
             ) from error
 
     def close(self) -> None:
@@ -230,8 +230,8 @@ def require_columns(found: pa.Schema, expected: pa.Schema) -> None:
     """Raise a DataError where a file has other columns than its dataset."""
     if not found.equals(expected):
         raise DataError(
-            f"expected columns {_named(expected)}, got {_named(found)}; the file is of another "
-            "dataset, or damaged"
+            f"expected columns {_named(expected)}, got {_named(found)}: the file belongs to "
+            "another dataset, or is damaged; make it again"
         )
 
 

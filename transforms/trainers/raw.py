@@ -57,8 +57,8 @@ def read_ids(
         data = read_exactly(file, size * kind.itemsize)
         if len(data) != size * kind.itemsize:
             raise DataError(
-                f"expected {count} ids of {kind.itemsize} bytes, the file ends inside of id "
-                f"{begin + len(data) // kind.itemsize}; it is truncated, fetch or make it again"
+                f"expected {count:,} ids of {kind.itemsize} bytes, the file ends inside id "
+                f"{begin + len(data) // kind.itemsize}: it is truncated; fetch or make it again"
             )
         yield known_ids(np.frombuffer(data, kind), dataset=dataset, first=begin)
 
@@ -78,7 +78,8 @@ def known_ids(ids: npt.NDArray[Any], *, dataset: Dataset, first: int) -> npt.NDA
         place = int(np.argmax((ids >= dataset.ids) | (ids < 0)))
         raise DataError(
             f"id {first + place} of the file: expected one from 0 to {dataset.ids - 1}, got "
-            f"{int(ids[place])}; the file is damaged, or of another tokenizer"
+            f"{int(ids[place])}: the file is damaged, or belongs to another tokenizer; make it "
+            "again"
         )
     return ids.astype(dataset.ids_type, copy=False)
 

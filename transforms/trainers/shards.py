@@ -15,7 +15,7 @@ from transforms.trainers.formats import FORMATS
 from transforms.trainers.megatron import Megatron
 from transforms.workers.progress import Watched
 
-AT_FAULT = "the library that encodes it, memory or the disk is at fault: check them, then run again"
+AT_FAULT = "its codec library, the memory or the disk is faulty; check them, then run again"
 PART_BYTES = 64 << 20
 """Of a part of a file that many workers write, about; a file of less than two has one writer."""
 

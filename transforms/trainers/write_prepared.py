@@ -109,7 +109,10 @@ def _write(
     every = [add_up(one, config.sources, config.expected) for one in spans]
     for other in every[1:]:
         if other.digests() != every[0].digests():
-            raise LosslessError("an epoch read other records than the first one; run again")
+            raise LosslessError(
+                "an epoch read other records than the first one: the files changed during "
+                "the run; run again when nothing writes to them"
+            )
     files = every[0]
     _require_splits(config, files, dict(splits))
     manifest = _manifest(config, files, dict(splits), shards)
@@ -145,8 +148,8 @@ def _require_splits(
             require_splits(files.digests(), [split.read, *others], what=what)
         elif asked.isdigit() and Digest.total(split.read.values()).records > int(asked):
             raise LosslessError(
-                f"split {name}: {asked} records were asked for and counted, and more were split off; "
-                "check memory and disk, then run again"
+                f"split {name}: expected {asked} records, got more; check memory and disk, then "
+                "run again"
             )
 
 
@@ -251,8 +254,8 @@ def _require_shards(
             if [s.shard.number for s in mine] != list(range(of)) or not mine:
                 raise LosslessError(
                     f"{form}, {name}: expected shards 0 to {of - 1}, got "
-                    f"{[s.shard.number for s in mine]}; this is a fault of Dovetail or of the runner: "
-                    "please report it"
+                    f"{[s.shard.number for s in mine]}: a bug in Dovetail or the runner; run "
+                    "again, and report it"
                 )
             have = sum(s.hash for s in mine) % (1 << 64)
             if have != split.hash:

@@ -56,6 +56,7 @@ def _clear_up(_: None, config: Finish) -> None:
         storage.remove_file(storage.join(config.output, layout.MARKER))
     except (StoreError, OSError) as error:
         _LOG.warning(
-            "some temporary files could not be removed; the next run to this output removes them: %s",
+            "some temporary files could not be removed; the next run that writes this output "
+            "removes them: %s",
             error,
         )

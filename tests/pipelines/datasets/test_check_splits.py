@@ -207,7 +207,7 @@ ONE = {"records": 1, "bytes": 5, "hash": "0" * 31 + "1"}
         ),
         pytest.param(
             lambda m: _split(m, "test").update(name="dev"),
-            "no shard is of its split dev",
+            "its split dev has no shard",
             id="name",
         ),
         pytest.param(

@@ -144,7 +144,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (ONE | {"split": "validation=0.5"}, "expected NAME=SHARE%"),
     (ONE | {"split": {"validation": 0.5}}, "did you mean validation=50%?"),
     (ONE | {"split": "a=1%,a=2%"}, "expected each split once, got a twice"),
-    (ONE | {"split": "a=60%,b=40%"}, "shares below 100%"),
+    (ONE | {"split": "a=60%,b=40%"}, "shares that add up to less than 100%"),
     (ONE | {"split": "fit=1%", "split_name": "fit"}, "fit is the split of all the rest"),
     (ONE | {"split": "a=1%", "split_by": "id", "text_field": ""}, "whole lines have no fields"),
     (TWO | {"weigh_by": "tokens"}, "--weigh_by=tokens: expected --weights or --temperature with"),

@@ -390,8 +390,8 @@ def test_a_manifest_of_another_version_is_refused(tmp_path: Path, name: str) -> 
     message = refused(tmp_path, json.dumps({**content, name: 99}))
     ours = content[name]
     assert message == (
-        f"mix.yaml: expected {name.replace('_', ' ')} {ours}, got 99; use the Dovetail that wrote it "
-        "(9.9)"
+        f"mix.yaml: expected {name.replace('_', ' ')} {ours}, got 99; use the version of Dovetail that "
+        "wrote it (9.9)"
     )
 
 

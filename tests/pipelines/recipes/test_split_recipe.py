@@ -105,26 +105,25 @@ LIKE = {"like": "t.jsonl"}
         ),
         (
             {"fractions": "train=0.98,test=0.03"},
-            "--fractions=train=0.98,test=0.03: expected fractions of 1 at most, all together; got 1.01",
+            "--fractions=train=0.98,test=0.03: expected fractions that add up to at most 1, got 1.01",
         ),
         (
             {"fractions": "train=0.98,test=0.01"},
             (
-                "--fractions=train=0.98,test=0.01: expected fractions that come to 1, as train "
-                "is one of them, so that no record is left; got 0.99. Without train it has the "
-                "rest"
+                "--fractions=train=0.98,test=0.01: expected fractions that add up to 1, because "
+                "train is one of them, got 0.99; leave train out to give it the rest"
             ),
         ),
         (
             {"fractions": "test-1=0.01"},
             (
-                "--fractions=test-1=0.01: expected a split's name of letters, digits and _, a "
-                "letter first, got 'test-1'"
+                "--fractions=test-1=0.01: expected a split name of letters, digits and _ that "
+                "starts with a letter, got 'test-1'"
             ),
         ),
         (
             {"fractions": "a=0.1,A=0.2"},
-            "--fractions=a=0.1,A=0.2: expected each split once, in whatever case, got A twice",
+            "--fractions=a=0.1,A=0.2: expected each split once, ignoring case, got A twice",
         ),
         (
             {"fractions": "a"},
@@ -134,21 +133,21 @@ LIKE = {"like": "t.jsonl"}
             {"fractions": "test=1000"},
             (
                 "--fractions=test=1000: expected NAME=FRACTION above 0 and at most 1, such as "
-                "train=0.98,test=0.02; got test=1000; did you mean --counts=test=1000?"
+                "train=0.98,test=0.02, got test=1000; did you mean --counts=test=1000?"
             ),
         ),
         (
             {"fractions": "test=2"},
             (
                 "--fractions=test=2: expected NAME=FRACTION above 0 and at most 1, such as "
-                "train=0.98,test=0.02; got test=2; did you mean test=2% or --counts=test=2?"
+                "train=0.98,test=0.02, got test=2; did you mean test=2% or --counts=test=2?"
             ),
         ),
         (
             {"fractions": "test=0"},
             (
                 "--fractions=test=0: expected NAME=FRACTION above 0 and at most 1, such as "
-                "train=0.98,test=0.02; got test=0"
+                "train=0.98,test=0.02, got test=0"
             ),
         ),
         (
@@ -159,13 +158,13 @@ LIKE = {"like": "t.jsonl"}
             {"counts": "train=many,test=rest"},
             (
                 "--counts=train=many,test=rest: expected NAME=RECORDS, such as "
-                "train=1000,test=rest; got train=many"
+                "train=1000,test=rest, got train=many"
             ),
         ),
         (
             {"counts": "test=0.1"},
             (
-                "--counts=test=0.1: expected NAME=RECORDS, such as train=1000,test=rest; got "
+                "--counts=test=0.1: expected NAME=RECORDS, such as train=1000,test=rest, got "
                 "test=0.1; did you mean --fractions=test=0.1?"
             ),
         ),
@@ -176,22 +175,23 @@ LIKE = {"like": "t.jsonl"}
         (
             {"counts": "train=1000"},
             (
-                "--counts=train=1000: expected a split for all that isn't counted, as in "
-                "test=rest: train has its count"
+                "--counts=train=1000: expected a split for the remaining records, as in "
+                "test=rest, because train has a count"
             ),
         ),
         (
             {"fractions": "train=0.9,test=0.1", "counts": "dev=5"},
             (
-                "--fractions=train=0.9,test=0.1 and --counts=dev=5: counts choose from what no "
-                "fraction takes, so train can't have all that; leave it out of the fractions"
+                "--fractions=train=0.9,test=0.1 and --counts=dev=5: expected no fraction for "
+                "train beside counts, which choose from what fractions leave; leave train out of the "
+                "fractions"
             ),
         ),
         (
             {"fractions": "a=0.9,b=0.1", "counts": "dev=5"},
             (
-                "--fractions=a=0.9,b=0.1 and --counts=dev=5: fractions come to 1, which leaves "
-                "nothing for the counts"
+                "--fractions=a=0.9,b=0.1 and --counts=dev=5: expected fractions below 1 beside "
+                "counts, got fractions that add up to 1, which leave nothing for the counts"
             ),
         ),
         (

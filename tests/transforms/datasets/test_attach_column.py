@@ -149,10 +149,18 @@ def test_it_may_be_left_out_and_is_counted() -> None:
     ("tables", "how", "why"),
     [
         ([table_of({1: 1}), table_of({1: 2})], {}, "expected one value for each key"),
-        ([table_of({i: i for i in range(40)})] * 3, {"memory": 40 * 24 - 1}, "take at most 959"),
-        ([table_of({1: "x"})], {"kind": pa.int64()}, "int64 can hold, got string"),
+        (
+            [table_of({i: i for i in range(40)})] * 3,
+            {"memory": 40 * 24 - 1},
+            "keys and values of at most 959",
+        ),
+        ([table_of({1: "x"})], {"kind": pa.int64()}, "that fit int64, got string"),
         ([table_of({None: 1})], {}, "expected a key in id for every value, got null in row 0"),
-        ([pa.record_batch({"a": [1]})], {}, "expected tables of keys and values.* got columns a"),
+        (
+            [pa.record_batch({"a": [1]})],
+            {},
+            "expected tables with a column of keys and one of values.* got columns a",
+        ),
     ],
 )
 def test_values_that_cannot_be_are_refused(tables: Any, how: Any, why: str) -> None:

@@ -330,11 +330,13 @@ def test_a_pattern_of_shards_misses_one_that_is_gone_and_one_that_changed(
 ) -> None:
     assert len(list_source("s", [f"{dataset}/{pattern}"])) == (2 if "[12]" in pattern else 3)
     storage.remove_file(f"{dataset}/{SHARDS[1]}")
-    with pytest.raises(InputError, match=r"manifest\.json train-00001-of-00003\.txt is missing"):
+    with pytest.raises(
+        InputError, match=r"manifest\.json lists them: train-00001-of-00003\.txt is missing"
+    ):
         list_source("s", [f"{dataset}/{pattern}"])
     assert len(list_source("s", [f"{dataset}/{SHARDS[2]}", f"{dataset}/data/*-00000-*"])) == 2
     put(f"{dataset}/{SHARDS[1]}", "123456")
-    with pytest.raises(InputError, match="has 6 bytes, expected 5; write the dataset anew"):
+    with pytest.raises(InputError, match="has 6 bytes, expected 5; write the dataset again"):
         list_source("s", [f"{dataset}/{pattern}"])
     with pytest.raises(InputError, match="has 6 bytes, expected 5"):
         list_source("s", [f"{dataset}/{SHARDS[1]}"])
@@ -394,7 +396,7 @@ def test_of_twins_that_are_archives_it_is_said_that_they_are(tmp_path: Path) -> 
         with tarfile.open(tmp_path / name, mode) as archive:
             archive.add(tmp_path / "x.txt")
     with pytest.raises(
-        InputError, match=r"/a\.tar is a tar archive: unpack it, and give the files"
+        InputError, match=r"/a\.tar is a tar archive: unpack it, and pass the files"
     ):
         names(tmp_path, "")
 
@@ -467,12 +469,14 @@ def test_the_extension_is_what_all_files_share(found: list[str], expected: str) 
 
 
 def test_a_pattern_that_may_have_been_a_path_gets_a_hint(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no file matches.*for a path write \./dt=2025-\*/a\.txt"):
+    with pytest.raises(
+        InputError, match=r"no file matches.*part of a path, pass \./dt=2025-\*/a\.txt"
+    ):
         list_source("dt", ["2025-*/a.txt"])
 
 
 def test_a_pattern_of_folders_alone_gets_a_hint(tmp_path: Path) -> None:
     plant(tmp_path, "dt=1/a.txt", "dt=2/b.txt")
-    with pytest.raises(InputError, match=r"folders do; .* write .*/dt=\*/\*\*$"):
+    with pytest.raises(InputError, match=r"only folders; .* pass .*/dt=\*/\*\*$"):
         names(tmp_path, "dt=*")
     assert names(tmp_path, "dt=*/**") == ["dt=1/a.txt", "dt=2/b.txt"]

@@ -250,7 +250,7 @@ def test_no_records_are_an_empty_dataset(tmp_path: Path, ids: bool) -> None:
         (b"x", True, r"expected pairs of \(id, record\), got b'x' of type bytes; .* set ids=False"),
         (b"xy", True, "expected pairs"),  # two bytes are no pair
         ("x", False, "expected records of type bytes, got str"),
-        ((1, b"x"), False, "expected records of type bytes, got tuple; .* see whether ids"),
+        ((1, b"x"), False, "expected records of type bytes, got tuple; .* check that ids"),
     ],
     ids=str,
 )

@@ -145,7 +145,7 @@ def test_damage_that_a_users_codec_finds_or_leaves_is_an_error(
     packed = lzma.compress(TEXT, lzma.FORMAT_ALONE)
     with pytest.raises(DataError, match="some/file: the codec old can't decode it: EOFError"):
         read(packed[:-9])
-    with pytest.raises(DataError, match=rf"ends at byte \d+ of {len(packed) + 100_000}"):
+    with pytest.raises(DataError, match=rf"stops at byte \d+ of {len(packed) + 100_000}"):
         read(packed + b"\x99" * 100_000)
 
 
@@ -175,7 +175,7 @@ def test_a_codec_that_fails_is_named(module: Callable[[str, str], str]) -> None:
     )
     with pytest.raises(DataError, match=r"some/file: the codec broken .* ValueError: not today"):
         read(b"x", "broken")
-    with pytest.raises(DataError, match="expected bytes to be read, got str"):
+    with pytest.raises(DataError, match="expected the codec to return bytes, got str"):
         read(b"x", "string")
     with pytest.raises(RunError, match=r"--compression=broken: the codec can't write: ValueError"):
         compressed.writer(io.BytesIO(), CODECS["broken"])
@@ -186,18 +186,27 @@ def test_a_codec_that_fails_is_named(module: Callable[[str, str], str]) -> None:
     [
         (
             "import no_such_thing",
-            "can't be imported here: ModuleNotFoundError: .*no_such_thing.* wh",
+            "can't be imported here: ModuleNotFoundError: .*no_such_thing.* on every machine",
         ),
         ("1 / 0", "can't be imported here: ZeroDivisionError"),
-        ("", "it registers nothing"),
+        ("", "got one that registers nothing"),
         (
             "import smart_open; smart_open.register_compressor('.gz', print)",
             r"registers \.gz, which",
         ),
         ("import smart_open; smart_open.register_compressor('.a-b', print)", "letters and digits"),
-        ("import smart_open; smart_open.register_compressor('.gzip', print)", "of Dovetail's own"),
-        ("import smart_open; smart_open.register_compressor('.none', print)", "of Dovetail's own"),
-        ("import smart_open; smart_open.register_compressor('.csv', print)", "of Dovetail's own"),
+        (
+            "import smart_open; smart_open.register_compressor('.gzip', print)",
+            "of Dovetail has, got",
+        ),
+        (
+            "import smart_open; smart_open.register_compressor('.none', print)",
+            "of Dovetail has, got",
+        ),
+        (
+            "import smart_open; smart_open.register_compressor('.csv', print)",
+            "of Dovetail has, got",
+        ),
     ],
 )
 def test_modules_that_are_none(module: Callable[[str, str], str], text: str, message: str) -> None:

@@ -197,7 +197,7 @@ def test_a_stream_that_ends_between_its_batches_is_truncated() -> None:
     for end in [*(end for end in ends if end < len(data)), len(data) - 8, len(data) - 4]:
         with pytest.raises((DataError, InputError), match=r"some/file"):
             read(sample, data[:end])
-    with pytest.raises(DataError, match="or something follows"):
+    with pytest.raises(DataError, match="or other data follows"):
         read(sample, data + data)
 
 

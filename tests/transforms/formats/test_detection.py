@@ -128,7 +128,9 @@ def test_what_is_said_to_be_lines_is_lines_compressed_or_not(name: str) -> None:
 def test_rows_are_no_csv_whatever_is_said(name: str) -> None:
     data = DATA[name]
     for call in ("x", "x.csv", NAMES.get(name, "x")):
-        with pytest.raises(InputError, match=r"expected CSV, as --format=csv says.*leave --format"):
+        with pytest.raises(
+            InputError, match=r"expected CSV \(--format=csv\), got .*leave out --format"
+        ):
             detect(io.BytesIO(data), name=call, size=len(data), said="csv")
 
 

@@ -121,10 +121,10 @@ def test_what_is_lines_stays_lines(data: bytes, name: str) -> None:
 @pytest.mark.parametrize(
     ("data", "refused"),
     [
-        (b'[{"a": 1},\n{"a": 2}]', "an array of objects"),
-        (b'[{"a": 1}, {"a": 2}]', "an array of objects"),
-        (b'[\n {\n"a": 1}]', "an array of objects"),
-        (b'{\n  "a": 1\n}', "an object over several lines"),
+        (b'[{"a": 1},\n{"a": 2}]', "an array of JSON objects"),
+        (b'[{"a": 1}, {"a": 2}]', "an array of JSON objects"),
+        (b'[\n {\n"a": 1}]', "an array of JSON objects"),
+        (b'{\n  "a": 1\n}', "a JSON object over several lines"),
         (b'{"a": 1}\n{"a":\n', None),
         (b'[{"a": 1}]\n[{"a": 2}]\n', None),
         (b"[Chapter 1]\n[2]\n", None),
@@ -151,11 +151,11 @@ def test_lines_that_are_asked_for_and_lines_of_another_kind() -> None:
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (b"[\n1, 2", "the array isn't closed; what stands last in it begins at byte 5"),
+        (b"[\n1, 2", "the array isn't closed: its last value begins at byte 5"),
         (b'[\n1, {"a": "', "begins at byte 5"),
         (b"[\n1, , 2]", "expected an element of the array at byte 5, got b','"),
         (b"[\n1,\n]", "expected an element of the array at byte 5, got b']'"),
-        (b"[\n1]\n\n [2]", r"nothing behind the array, got b'\[2\]' at byte 7"),
+        (b"[\n1]\n\n [2]", r"nothing after the array, got b'\[2\]' at byte 7"),
         (b'{\n"a":1}\n{"b":', "the value at byte 9 isn't closed"),
         (b'{\n"a":1}\n, {}', "expected an object at byte 9"),
         (b'{\n"a":1}\nrest', "expected an object at byte 9"),

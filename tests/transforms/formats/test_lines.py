@@ -152,8 +152,8 @@ def test_a_record_is_refused_exactly_when_it_is_over_the_limit(
 @pytest.mark.parametrize(
     ("chunk", "size", "says"),
     [
-        (1 << 16, LIMIT + 1, f"at byte 5 has {LIMIT + 1} bytes"),
-        (1, 8 * LIMIT, f"at byte 5 has {8 * LIMIT} bytes"),
+        (1 << 16, LIMIT + 1, f"at byte 5 has {LIMIT + 1:,} bytes"),
+        (1, 8 * LIMIT, f"at byte 5 has {8 * LIMIT:,} bytes"),
     ],
     ids=["inside a chunk", "while it still grows"],
 )
@@ -163,7 +163,7 @@ def test_a_record_too_large_is_named_by_file_and_offset(chunk: int, size: int, s
         read(io.BytesIO(data), 0, len(data), chunk_bytes=chunk, record_limit=LIMIT)
     assert str(caught.value).startswith("some/file: the record ")
     assert says in str(caught.value)
-    assert f"allows {LIMIT} a record" in str(caught.value)
+    assert f"allows {LIMIT:,} per record" in str(caught.value)
 
 
 def test_a_record_that_never_ends_is_refused_before_it_is_read_whole() -> None:
@@ -340,10 +340,10 @@ def test_of_a_file_that_holds_a_header_alone_the_header_is_read() -> None:
 @pytest.mark.parametrize(
     ("size", "says"),
     [
-        (3 << 20, "has 3145728 bytes, .* allows 1048576 a record; --memory=417MiB works"),
+        (3 << 20, "has 3,145,728 bytes, .* allows 1,048,576 per record; pass --memory=417MiB"),
         (
             2 << 30,
-            "has 2147483648 bytes, .*; no --memory holds a record of more than 1073741824 bytes",
+            "has 2,147,483,648 bytes, .*; no --memory is enough for a record of more than 1,073,741,824",
         ),
     ],
 )
@@ -352,7 +352,7 @@ def test_a_record_too_large_is_told_the_memory_that_would_do(size: int, says: st
     error = TooLarge("a.txt: the record at byte 7", size=size, limit=1 << 20)
     assert re.search(f"^a.txt: the record at byte 7 {says}", str(error.advised(memory)))
     assert type(error.advised(memory)) is DataError
-    assert "give more --memory" in str(error.advised(None))
+    assert "pass more --memory" in str(error.advised(None))
 
 
 def test_a_long_line_is_read_with_no_more_memory_than_needed() -> None:

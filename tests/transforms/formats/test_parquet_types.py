@@ -95,7 +95,7 @@ def test_int96_in_a_year_that_wraps_around_is_refused() -> None:
 ANNOTATED = {
     "GEOMETRY": (b"\x0c\x22\x00\x00", "Arrow drops GEOMETRY"),
     "GEOGRAPHY": (b"\x0c\x24\x00\x00", "Arrow drops GEOGRAPHY"),
-    "one of the future": (b"\x0c\x3a\x00\x00", "newer"),
+    "one of the future": (b"\x0c\x3a\x00\x00", "older than this type"),
 }
 JSON = b"\xcc\x00\x00"  # a LogicalType of Parquet's thrift, as bytes
 
@@ -134,10 +134,10 @@ def variant() -> bytes:
 def test_an_annotation_that_arrow_drops_is_refused_before_any_work(
     tmp_path: Path, data: bytes, column: str, why: str
 ) -> None:
-    with pytest.raises(DataError, match=rf"NAME: column {column} can't be carried: .*{why}"):
+    with pytest.raises(DataError, match=rf"NAME: column {column} can't be kept: .*{why}"):
         read(data)
     (tmp_path / "a.parquet").write_bytes(data)
-    with pytest.raises(InputError, match=rf"a.parquet: column {column} can't be carried: .*{why}"):
+    with pytest.raises(InputError, match=rf"a.parquet: column {column} can't be kept: .*{why}"):
         run(f"--input={tmp_path / 'a.parquet'}", f"--output={tmp_path / 'o'}", "--plan")
     assert len(read(data, text="t")) == 1  # no other column is looked at
 
@@ -209,7 +209,7 @@ def test_an_encrypted_file_is_to_be_decrypted_not_made_again(plain_footer: bool)
         (pa.ArrowInvalid("Map keys must be annotated as required."), "required keys"),
         (
             pa.ArrowNotImplementedError("Unhandled type for Arrow to Parquet"),
-            "Arrow doesn't read this",
+            "Arrow can't read this",
         ),
         (pa.ArrowInvalid("Unexpected end of stream"), "fetch or make the file again"),
     ],

@@ -172,5 +172,7 @@ def test_rows_just_written_are_read_in_parts_of_a_group_without_a_look_at_them_f
 
 
 def test_a_form_that_says_the_wrong_records_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="expected rows, as records_are of the ShardFormat says"):
+    with pytest.raises(
+        Exception, match=r"expected rows \(records_are of the ShardFormat\), got lines"
+    ):
         write(tmp_path, ShardFormat(kind="parquet", schema=TEXT, records_are="rows"))

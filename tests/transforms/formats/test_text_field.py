@@ -121,7 +121,7 @@ def test_columns_in_dictionaries_and_binary_ones_and_what_is_kept(name: str) -> 
     ("spec", "says"),
     [
         ("data.txt", r"column data.txt.*: data has text, in; did you mean text"),
-        ("title.text", r"title has no fields, being string"),
+        ("title.text", r"title has no fields: it is string"),
         ("data.in", r"expected text \(string\) in column data.in, got struct"),
         ("{n}", r"expected text \(string\) in column n, got int64"),
         ("{titel}", r"expected a column titel.*did you mean title"),

@@ -348,6 +348,6 @@ def test_what_is_not_installed_is_said_in_one_line(monkeypatch: pytest.MonkeyPat
     with pytest.raises(UsageError) as raised:
         needs.require_like()
     assert str(raised.value) == (
-        "--like needs scikit-learn and matplotlib, which aren't installed: "
-        "pip install 'dovetail-data[like]'"
+        "--like needs scikit-learn and matplotlib, which aren't installed; "
+        "run pip install 'dovetail-data[like]'"
     )

@@ -46,7 +46,7 @@ def test_without_the_text_there_are_columns_alone() -> None:
 
 
 def test_rows_without_texts_can_not_be_compared_by_them() -> None:
-    with pytest.raises(DataError, match="the input has rows without a text"):
+    with pytest.raises(DataError, match="expected a text in every row of the input"):
         join_samples(sample(n=[1]), sample(text=["c"], n=[1]), ["text"])
 
 
@@ -56,11 +56,11 @@ def test_rows_without_texts_can_not_be_compared_by_them() -> None:
         (
             None,
             sample(text=["a"]),
-            "the sample of the input has no records, .* takes more than --fit_bytes",
+            "expected records in the sample of the input, got none.* exceeds --fit_bytes",
         ),
-        (sample(text=["a"]), None, "the sample of the test set has no records"),
-        (sample(n=[1]), sample(text=["a"]), "the test set has no such column"),
-        (sample(text=["a"]), sample(n=[1]), "the input has no such column"),
+        (sample(text=["a"]), None, "expected records in the sample of the test set, got none"),
+        (sample(n=[1]), sample(text=["a"]), "the test set has none"),
+        (sample(text=["a"]), sample(n=[1]), "the input has none"),
         (
             sample(n=[1]),
             sample(n=["1"]),

@@ -141,7 +141,7 @@ def test_own_records_that_do_not_fit_can_not_repeat(tmp_path: Path) -> None:
         run(lambda root: mix(root, tmp_path / "out", mixture, limits=(100, 100)))
     error = info.value
     found = error if isinstance(error, RunError) else from_traceback(str(error))
-    assert "too large to be held in memory" in str(found)
+    assert "too large for memory" in str(found)
 
 
 def test_what_counting_finds_wrong_is_the_same_error_from_any_worker() -> None:

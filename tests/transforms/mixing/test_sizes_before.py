@@ -150,7 +150,7 @@ def test_tokens_are_the_lengths_of_lists_none_of_a_null(kind: pa.DataType) -> No
 def test_a_pass_that_lacks_records_is_named(tables: StreamTables) -> None:
     assert tables.holding(1, 2, 25).size == 25
     with pytest.raises(
-        LosslessError, match="source b, pass 2: 26 records are needed, 25 were spilled"
+        LosslessError, match="source b, pass 2: 26 records are needed, but 25 were spilled"
     ):
         tables.holding(1, 2, 26)
     sizes = SizesBefore(SCHEDULE, tables, records=(40, 30), small=(False, False))

@@ -250,7 +250,7 @@ def test_a_part_travels_without_its_files_being_read(tmp_path: Path) -> None:
 
 def test_a_document_that_must_not_be_long_is_named(tmp_path: Path) -> None:
     packing = Packing(kind="best_fit", length=8, end=EOS, long="fail", window=16)
-    with pytest.raises(DataError, match=r"document 4 of train: expected 8 ids at most.*got 10"):
+    with pytest.raises(DataError, match=r"document 4 of train: expected at most 8 ids.*got 10"):
         make_part(lay(tmp_path, [3, 3, 3, 3, 9, 1], []), packing)
 
 
@@ -279,7 +279,7 @@ def test_damage_to_lengths_is_found_when_windows_are_counted(tmp_path: Path) -> 
     data = path.read_bytes()
     for place in range(0, len(data), 4):
         path.write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
-        with pytest.raises(LosslessError, match=r"lengths of page \d aren't what was laid down"):
+        with pytest.raises(LosslessError, match=r"lengths of page \d aren't those written"):
             make_part(files, Packing(kind="best_fit", length=8, end=EOS))
 
 

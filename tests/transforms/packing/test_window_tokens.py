@@ -113,7 +113,7 @@ def test_windows_shuffle_as_records_and_are_all_there(tmp_path: Path) -> None:
     ("block", "why"),
     [
         (block_of([[1], None]), "row 1: expected ids in input_ids, got null"),
-        (block_of([[1], [], [2, None]]), "row 2: expected ids alone in input_ids, got null"),
+        (block_of([[1], [], [2, None]]), "row 2: expected only ids in input_ids, got null"),
         (block_of([[0.5]], kind="float64"), "lists of integers, got list<item: double>"),
         (blocks.from_records([b"a"], np.zeros(1, np.uint64), line_end=b"\n"), "no such column"),
         (block_of([[1]], kind="uint8"), "pad=300"),

@@ -52,5 +52,5 @@ def test_a_file_that_is_gone_or_short_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="gone: can't be read"):
         list(read_in_turn([FileRange(str(tmp_path / "gone"), 0, 1)]))
     (tmp_path / "short").write_bytes(b"0123")
-    with pytest.raises(RunError, match="short: expected 3 bytes at 2"):
+    with pytest.raises(RunError, match="short: expected 3 bytes at byte 2"):
         list(read_in_turn([FileRange(str(tmp_path / "short"), 2, 3)]))

@@ -245,7 +245,7 @@ def test_spilling_nowhere_is_refused_on_construction(folders: list[str]) -> None
 
 def test_ranges_that_end_inside_buckets_are_refused_on_construction() -> None:
     streams = Streams.as_one(["s"], seed=0, buckets=5)
-    with pytest.raises(ValueError, match=r"buckets \(5\) is no multiple of ranges \(2\)"):
+    with pytest.raises(ValueError, match=r"a multiple of ranges \(2\), got 5"):
         ShuffleWithinBuckets(streams=streams, spill=Spilling(folders=["f"]), ranges=2)
 
 

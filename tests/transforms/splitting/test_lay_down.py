@@ -184,6 +184,6 @@ def test_what_was_read_and_placed_has_to_agree() -> None:
     one = Placed("train", "a", Digest(1, 5, 1, 2), Digest(1, 5, 1, 2))
     files, config = Files(), Config()
     with pytest.raises(
-        LosslessError, match=r"left out\), source a: its splits have 1 rec.* read were 2"
+        LosslessError, match=r"left out\), source a: expected splits that hold the 2 rec.* got 1 of"
     ):
         make_split_manifest(files, {}, [one], config)  # type: ignore[arg-type]

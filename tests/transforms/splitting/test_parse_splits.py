@@ -37,22 +37,22 @@ def test_shares_and_counts_are_read_exactly(
         ("a=", "got a="),
         ("=5%", "got ''"),
         ("a=0", "at least one record of split a, got 0"),
-        ("a=0%", "over 0%"),
+        ("a=0%", "above 0%"),
         ("a=150%", "at most 100%, got 150%"),
-        ("a=60%,b=50%", "below 100% in all, so that train has the rest; got a 60% and b 50%"),
-        ("a=60%,b=40%", "below 100% in all"),
-        ("a=100%", "below 100% in all"),
-        ("train=5%", "beside train, which has the rest"),
+        ("a=60%,b=50%", "less than 100%, so that train gets the rest, got a 60% and b 50%"),
+        ("a=60%,b=40%", "add up to less than 100%"),
+        ("a=100%", "add up to less than 100%"),
+        ("train=5%", "beside train, which gets the rest"),
         ("Train=5%", "beside train"),
         ("a=1%,A=2", "got A twice"),
-        ("9a=5%", "a letter first, got '9a'"),
+        ("9a=5%", "starts with a letter, got '9a'"),
         ("a-b=5%", "letters, digits and _"),
         ("../a=5%", "letters, digits and _"),
         ("a=0.5", "did you mean a=50%?"),
         ("a=1.0", "got a=1.0"),
         ("a=1e3", "got a=1e3"),
         ("a=-5", "got a=-5"),
-        ("a=0.0000000000000000000001%", "below 2**-64"),
+        ("a=0.0000000000000000000001%", "at least 2**-64"),
     ],
 )
 def test_what_is_no_split_is_refused_in_words(text: str, says: str) -> None:
@@ -63,5 +63,5 @@ def test_what_is_no_split_is_refused_in_words(text: str, says: str) -> None:
 
 def test_the_rest_may_have_another_name() -> None:
     assert [part.name for part in parse_splits({"train": "1000"}, rest="pool")] == ["train"]
-    with pytest.raises(ValueError, match="beside pool, which has the rest"):
+    with pytest.raises(ValueError, match="beside pool, which gets the rest"):
         parse_splits({"pool": "5%"}, rest="pool")

@@ -175,9 +175,11 @@ def test_reports_are_of_what_each_split_has(tmp_path: Path) -> None:
         assert sorted(begins) == sorted(
             (path.as_uri(), Digest(), 0) for paths in sources.values() for path in paths
         )
-    with pytest.raises(LosslessError, match="epoch 0, source a: its splits have"):
+    with pytest.raises(LosslessError, match="epoch 0, source a: expected splits that hold"):
         require_splits(read, splits[1:], what="epoch 0")
-    with pytest.raises(LosslessError, match=r"source b: its splits have .* read were 0 of 0"):
+    with pytest.raises(
+        LosslessError, match=r"source b: expected splits that hold the 0 records read, of 0"
+    ):
         require_splits({"a": read["a"]}, splits, what="epoch 0")
 
 

@@ -189,7 +189,7 @@ def test_contents_with_several_labels_are_refused(tmp_path: Path) -> None:
     mixed = [*records, ("text 7", "z"), ("text 8", "z"), ("text 8", "y"), ("text 9", "z")]
     path = write(tmp_path / "a.jsonl", mixed)
     plan = SplitPlan(parts=(Part("train", count=10),), rest="test")
-    with pytest.raises(Exception, match="equal texts to have one label") as caught:
+    with pytest.raises(Exception, match="one label for equal texts") as caught:
         split(reading([path]), plan, tmp_path, **THREADS)
     says = str(caught.value)
     assert "3 of them have several: 'text " in says
@@ -198,7 +198,7 @@ def test_contents_with_several_labels_are_refused(tmp_path: Path) -> None:
     first = path.read_text().index(line)
     assert f"is {'aab'[number % 3]!r} at a.jsonl, byte {first} and" in says
     second = path.read_text().index(json.dumps({"text": f"text {number}", "label": "z"}))
-    assert f"and 'z' at a.jsonl, byte {second}; pass --by=identity" in says
+    assert f"and 'z' at a.jsonl, byte {second}; fix the labels, or pass --by=identity" in says
 
 
 @pytest.mark.parametrize("stratify", [False, True])
@@ -206,7 +206,9 @@ def test_contents_with_several_labels_are_refused(tmp_path: Path) -> None:
 def test_more_than_is_there_is_refused(tmp_path: Path, by: HashContents, stratify: bool) -> None:
     path = write(tmp_path / "a.jsonl", records_of(100, texts=30))
     plan = SplitPlan(parts=(Part("train", count=101),), rest="test")
-    with pytest.raises(Exception, match="--counts=train=101: the input has 100 records, fewer"):
+    with pytest.raises(
+        Exception, match="--counts=train=101: expected at least 101 records, the input has 100"
+    ):
         split(reading([path]), plan, tmp_path, by=by, stratify=stratify)
 
 

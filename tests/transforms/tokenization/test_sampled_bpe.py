@@ -194,7 +194,7 @@ def test_uniform_is_exact_with_alpha_0_of_a_unigram_model(folder: Path):
     )
     assert left == right
     with pytest.raises(
-        UsageError, match=r"expected a BPE model, .*pass --sampling=exact, or uniform"
+        UsageError, match=r"expected a BPE model, .*pass --sampling=exact or uniform"
     ):
         tokenizer.prepare(DROPOUT)
 
@@ -236,7 +236,7 @@ def test_records_without_pieces_are_named(folder: Path):
     tokenizer = small()
     for law in LAWS[:2]:
         with pytest.raises(
-            RecordError, match=r"record 1 of the batch: x\.json: no piece covers all of"
+            RecordError, match=r"record 1 of the batch: x\.json: its pieces don't cover all of"
         ):
             tokenizer.encode(["abc", "abé"], sampling=law)
     with_unknown = small(unk_token="<unk>", fuse_unk=True)
@@ -255,7 +255,7 @@ def test_laws_that_do_not_fit_say_what_does(folder: Path):
     from transforms.tokenization.models.huggingface import load
 
     other = Tokenizer(load("x.json", json.loads(inside.to_str()), digest=""))
-    with pytest.raises(UsageError, match=r"written otherwise inside of a word .##.; .*stochastok"):
+    with pytest.raises(UsageError, match=r"written differently inside a word .##.; .*stochastok"):
         other.encode("ab", sampling=DROPOUT)
 
 
@@ -264,15 +264,18 @@ def test_laws_that_do_not_fit_say_what_does(folder: Path):
     [
         (
             {"law": "bpe_dropout", "alpha": 0.1},
-            "bpe_dropout has no exponent; its number is --dropout",
+            "bpe_dropout has no exponent; pass --dropout, which it has",
         ),
-        ({"law": "uniform", "alpha": 0.1}, "uniform has no exponent; leave it out, or give exact"),
+        (
+            {"law": "uniform", "alpha": 0.1},
+            "uniform has no exponent; leave it out, or pass --sampling=exact",
+        ),
         (
             {"law": "exact", "dropout": 0.1},
             "--dropout=0.1: expected --sampling=bpe_dropout, got exact",
         ),
         ({"proportion": 0.1}, "--proportion=0.1: expected --sampling=stochastok, got off"),
-        ({"law": "bpe_dropout", "dropout": 1.5}, "expected a number from 0 to 1; 0 merges as ever"),
+        ({"law": "bpe_dropout", "dropout": 1.5}, "expected a number from 0 to 1; 0 always merges"),
         ({"law": "stochastok", "proportion": math.nan}, "expected a number from 0 to 1"),
     ],
 )

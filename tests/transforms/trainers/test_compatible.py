@@ -64,7 +64,7 @@ def test_kept_columns_and_rows_of_one_length_are_named_together(more: dict[str, 
             require_together([Flat(), Parquet(), Olmo()], dataset)
         said = str(refused.value)
         assert "--output_format=parquet,olmo can't be written from the same rows" in said
-        assert "parquet needs --packing=none (columns kept of a document" in said
+        assert "parquet needs --packing=none (the kept columns of a document" in said
         assert (
             "olmo needs --packing=concat, best_fit, pad (OLMo-core reads rows of one length" in said
         )
@@ -76,7 +76,7 @@ def test_whole_documents_and_rows_that_lost_some_are_named_together(kind: Any, l
     dataset = dataset_of(kind)
     dataset = replace(dataset, packing=replace(dataset.packing, long=long))
     with pytest.raises(
-        UsageError, match=f"documents,parquet can't .*holds documents whole, and --long={long}"
+        UsageError, match=f"documents,parquet can't .*holds whole documents, but --long={long}"
     ):
         require_together([Documents(), Parquet()], dataset)
     require_together([Documents()], dataset)

@@ -59,7 +59,7 @@ def test_a_file_that_its_header_cannot_count_is_refused_before_a_byte() -> None:
     dataset = dataset_of("none", options=LLMC)
     facts = ShardFacts(rows=1, ids=2**31)
     with pytest.raises(
-        DataError, match=r"at most 2147483647 ids .* got 2147483648; give more --num"
+        DataError, match=r"at most 2,147,483,647 ids .* got 2,147,483,648; pass a larger --num"
     ):
         write(FLAT, dataset, [], facts)
     assert FLAT.most_ids(dataset) == 2**31 - 1
@@ -81,5 +81,5 @@ def test_what_cannot_be_written_is_refused_by_the_flag() -> None:
     ):
         FLAT.require(dataset_of("buckets"))
     bare = dataset_of(packing=Packing(kind="concat", length=16), eos=None, pad=None)
-    with pytest.raises(UsageError, match="needs a pad token, or an EOS to fill rows up"):
+    with pytest.raises(UsageError, match="needs a pad token, or an EOS as filler of rows"):
         FLAT.require(bare)

@@ -172,15 +172,15 @@ def test_where_nothing_is_cut_eos_at_cuts_is_not_needed() -> None:
 @pytest.mark.parametrize(
     ("line", "wrong", "said"),
     [
-        (2, "-16,16,2,,3", "one behind another, each inside of a row"),
-        (2, "30,34,2,,3", "one behind another, each inside of a row"),
-        (2, "33,40,2,,3", "one behind another, each inside of a row"),
+        (2, "-16,16,2,,3", "each inside a row, one right after another"),
+        (2, "30,34,2,,3", "each inside a row, one right after another"),
+        (2, "33,40,2,,3", "each inside a row, one right after another"),
         (2, "32,39,3,,3", "pieces aren't counted one by one"),
-        (2, "32,x,2,,3", "behind piece 0: expected lines of start, end, number"),
-        (2, "32,39,2", "behind piece 0: expected lines of start, end, number"),
-        (3, "48,99,3,,4", "one behind another, each inside of a row"),
-        (3, "{}\n64,70,4,,5", "got more; the files aren't of one shard"),
-        (3, "48,57,3,,4\n5", "its last line has no end"),
+        (2, "32,x,2,,3", "after piece 0: expected lines of start, end, number"),
+        (2, "32,39,2", "after piece 0: expected lines of start, end, number"),
+        (3, "48,99,3,,4", "each inside a row, one right after another"),
+        (3, "{}\n64,70,4,,5", "got more: the files aren't of one shard"),
+        (3, "48,57,3,,4\n5", "its last line isn't complete"),
     ],
 )
 def test_a_table_that_is_not_of_its_ids_is_refused(line: int, wrong: str, said: str) -> None:
@@ -189,7 +189,7 @@ def test_a_table_that_is_not_of_its_ids_is_refused(line: int, wrong: str, said: 
     files = write(OLMO, dataset, [rows])
     lines = gzip.decompress(files[".csv.gz"]).decode().splitlines()
     lines[line] = wrong.format(lines[line])
-    table = "\n".join(lines) + ("" if "no end" in said else "\n")
+    table = "\n".join(lines) + ("" if "isn't complete" in said else "\n")
     with pytest.raises(DataError, match=said):
         read(OLMO, dataset, files | {".csv.gz": gzip.compress(table.encode())})
 

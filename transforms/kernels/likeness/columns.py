@@ -193,8 +193,8 @@ def _vectors(name: str, column: pa.Array, width: int | None) -> tuple[F64, Bools
     wrong = np.flatnonzero(there & (sizes != width))
     if len(wrong):
         raise DataError(
-            f"column {name}: expected lists of {width} numbers, got one of {sizes[wrong[0]]}; an "
-            "embedding's vectors have one length"
+            f"column {name}: expected lists of {width} numbers, got one of {sizes[wrong[0]]}; "
+            "make all vectors of one length"
         )
     held = column.filter(pa.array(there)).flatten().cast(pa.float64(), safe=False)
     out = np.zeros((len(column), width))

@@ -63,13 +63,13 @@ def featurize(
 def require_features(spec: FeatureSpec) -> None:
     """Raise a DataError where a spec asks for nothing."""
     if not spec.width:
-        raise DataError("expected features of a text or of columns, got none to make")
+        raise DataError("expected features of a text or of columns, got none")
 
 
 def bytes_of(texts: pa.Array | Sequence[str] | None) -> tuple[U8, I64]:
     """Return texts as their bytes, uint8[m], and int64[n + 1], where each begins; nulls are empty."""
     if texts is None:
-        raise DataError("expected texts to make features of, got records without any")
+        raise DataError("expected texts to make features of, got records without texts")
     held = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.large_string())
     held = held.cast(pa.large_binary())
     if held.null_count:

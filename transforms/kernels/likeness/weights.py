@@ -77,7 +77,7 @@ class Weighing:
         """
         places = np.minimum(np.searchsorted(self.scores, scores), max(len(self.scores) - 1, 0))
         if len(scores) and (not len(self.scores) or (self.scores[places] != scores).any()):
-            raise ValueError("expected scores that were counted, got another")
+            raise ValueError("expected scores that were counted, got one that wasn't")
         return self.units[places]
 
     def weights_of(self, scores: U32) -> F64:
@@ -145,14 +145,16 @@ def weigh(scores: U32, counts: I64, *, max_weight: Fraction | None = None) -> We
         UsageError: a ``max_weight`` of 0 or less.
     """
     if max_weight is not None and max_weight <= 0:
-        raise UsageError(f"expected max_weight over 0, got {max_weight}")
+        raise UsageError(f"expected a max_weight above 0, got {max_weight}")
     if len(scores) and not (
         scores[0] >= 1 and scores[-1] < ONE and (np.diff(scores.astype(np.int64)) > 0).all()
     ):
-        raise ValueError(f"expected rising scores of 1 to {ONE - 1}")
+        raise ValueError(f"expected scores of 1 to {ONE - 1} in rising order, got others")
     records = int(counts.sum())
     if len(scores) != len(counts) or (counts < 1).any() or records >= 1 << 31:
-        raise ValueError("expected a count of 1 or more for each score, below 2**31 in all")
+        raise ValueError(
+            "expected counts of at least 1 for each score, below 2**31 in total, got others"
+        )
     many = len(scores)
     raw = np.fromiter(
         ((s * _SCALE + (ONE - s) // 2) // (ONE - s) for (s,) in _whole(scores)), np.uint64, many

@@ -120,7 +120,8 @@ def row_hashes(rows: Rows, pieces: Pieces, lengths: I64, keys: U64, packing: Pac
         or len(rows.ids) != rows.offsets[-1]
     ):
         raise LosslessError(
-            "rows don't have the lengths of their pieces; this is a fault of Dovetail"
+            "expected rows as long as their pieces together, got others: a bug in Dovetail; "
+            "report it with the recipe"
         )
     begins = ends - ids
     place, count = bare_ranges(pieces, lengths, packing)
@@ -162,15 +163,15 @@ def _require(found: npt.NDArray[Any], expected: int | None, what: str) -> None:
     if len(found) and (expected is None or (found != expected).any()):
         wrong = found[0] if expected is None else found[found != expected][0]
         raise LosslessError(
-            f"rows hold {wrong} where the id that {what}s documents must stand, {expected}; this is a "
-            "fault of Dovetail"
+            f"expected the id {expected} that {what}s documents, got {wrong}: a bug in Dovetail; "
+            "report it with the recipe"
         )
 
 
 def _hash(ids: npt.NDArray[Any], begins: I64, counts: I64, places: I64, keys: U64) -> U64:
     """Hash stretches of ids, each with its first place in its document and with the document's key."""
     if len(counts) and not (begins.min() >= 0 and (begins + counts).max() <= len(ids)):
-        raise ValueError(f"stretches of ids don't lie in {len(ids)} of them")
+        raise ValueError(f"expected stretches within {len(ids)} ids, got others")
     out = np.empty(len(counts), np.uint64)
     mixed = mix(np.asarray(keys, np.uint64) ^ _C)
     _hash_stretches(

@@ -39,7 +39,9 @@ def fill(
     special = np.concatenate([special_id(packing.begin, ids), special_id(packing.end, ids)])
     width = ids.dtype.itemsize
     if len(offsets) and not 0 <= offsets[0] <= offsets[-1] <= len(ids):
-        raise ValueError(f"offsets {offsets[0]} to {offsets[-1]} don't lie in {len(ids)} ids")
+        raise ValueError(
+            f"expected offsets within {len(ids)} ids, got {offsets[0]} to {offsets[-1]}"
+        )
     lengths, filler = row_lengths(pieces, packing)
     ends = offsets_of(lengths)
     out = np.empty(int(ends[-1]), ids.dtype)
@@ -57,8 +59,8 @@ def fill(
     )
     if wrong >= 0:
         raise ValueError(
-            f"piece {wrong}: {pieces.length[wrong]} ids from {pieces.begin[wrong]} on don't lie in "
-            f"document {pieces.document[wrong]}, or not in a row"
+            f"piece {wrong}: expected ids within document {pieces.document[wrong]} and a row, "
+            f"got {pieces.length[wrong]} ids from {pieces.begin[wrong]} on"
         )
     return Rows(out, ends, pieces.ids, pieces.row_offsets, filler)
 
@@ -71,7 +73,9 @@ def special_id(value: int | None, ids: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """
     most = int(np.iinfo(ids.dtype).max)
     if value is not None and not 0 <= value <= most:
-        raise ValueError(f"special id {value}: expected 0 to {most}, since ids are {ids.dtype}")
+        raise ValueError(
+            f"expected special ids of 0 to {most}, the range of {ids.dtype}, got {value}"
+        )
     return np.array([value or 0], ids.dtype)
 
 

@@ -26,7 +26,7 @@ def filled(rows: Rows, filler: int) -> Rows:
     if not rows.filler.any():
         return rows
     if not 0 <= filler <= np.iinfo(rows.ids.dtype).max:
-        raise ValueError(f"filler {filler} is no {rows.ids.dtype}")
+        raise ValueError(f"expected a filler that fits {rows.ids.dtype}, got {filler}")
     offsets = offsets_of(np.diff(rows.offsets) + rows.filler)
     ids = np.full(int(offsets[-1]), filler, rows.ids.dtype)
     _lay(read_only(rows.ids), read_only(rows.offsets), read_only(offsets), ids)

@@ -56,9 +56,14 @@ class Packing:
                 f"packing {self.kind}: expected a length of 1 or more, got {self.length}"
             )
         if self.end_at_cuts and self.end is None:
-            raise UsageError(f"packing {self.kind}: ends at cuts need an id that ends documents")
+            raise UsageError(
+                f"packing {self.kind}: expected an id that ends documents for ends at cuts, "
+                "got none"
+            )
         if self.end_at_cuts and self.length < 2:
-            raise UsageError(f"packing {self.kind}: ends at cuts need a length of 2 or more, got 1")
+            raise UsageError(
+                f"packing {self.kind}: expected a length of at least 2 for ends at cuts, got 1"
+            )
 
     @property
     def special(self) -> int:

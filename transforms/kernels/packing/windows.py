@@ -61,7 +61,7 @@ def require_window(length: int, pad: int, dtype: npt.DTypeLike) -> None:
         raise ValueError(f"expected a context of at least 1 token, got length={length}")
     limits = np.iinfo(np.dtype(dtype))
     if not limits.min <= pad <= limits.max:
-        raise ValueError(f"expected a padding that {np.dtype(dtype)} holds, got pad={pad}")
+        raise ValueError(f"expected a padding that fits {np.dtype(dtype)}, got pad={pad}")
 
 
 def places_in_documents(offsets: I64, begin: int, end: int) -> I64:

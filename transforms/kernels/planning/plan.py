@@ -125,11 +125,11 @@ def share_memory(memory: int, *, count: int, processes: int, **taken: Unpack[Tak
     if memory < least:
         need = math.ceil(least / MIB)
         alone = count > 1 and memory >= base_memory(1, 0, **taken) + LEAST_PAYLOAD
-        fewer = ", or --workers=1 with what was given" if alone else ""
+        fewer = ", or --workers=1 with this --memory" if alone else ""
         raise UsageError(
-            f"--memory={_size(memory)} is too little for {count} worker"
-            f"{'s' if count > 1 else ''}, {base // MIB} MiB of which the processes themselves take; "
-            f"--memory={need}MiB works{fewer}"
+            f"--memory={_size(memory)} is too little for {count} "
+            f"worker{'s' if count > 1 else ''}: the processes alone take {base // MIB} MiB; pass "
+            f"--memory={need}MiB{fewer}"
         )
     forked = processes > 0 and taken.get("forked", False)
     return Workers(count, processes, (memory - base) // count, memory, forked)

@@ -111,8 +111,8 @@ def _with_column(
 
 def _taken(have: str, name: str, what: str) -> str:
     return (
-        f"{have} a {what} {name!r} already: expected none of that name; choose another, or take it out "
-        "of the input"
+        f"{have} a {what} {name!r} already: expected none of that name; choose another name, or "
+        "remove it from the input"
     )
 
 
@@ -254,9 +254,7 @@ def _numbers(values: pa.Array, where: Callable[[int], str]) -> pa.LargeBinaryArr
     numbers = plain.to_numpy(zero_copy_only=False)
     if pt.is_floating(kind) and not (finite := np.isfinite(numbers)).all():
         place = int(np.flatnonzero(~finite)[0])
-        raise DataError(
-            f"{where(place)}expected a number to attach that JSON can hold, got {numbers[place]}"
-        )
+        raise DataError(f"{where(place)}expected a number that JSON can hold, got {numbers[place]}")
     if not len(numbers):
         return pa.array([], pa.large_binary())
     written = orjson.dumps(np.ascontiguousarray(numbers), option=orjson.OPT_SERIALIZE_NUMPY)

@@ -389,8 +389,8 @@ def compare_digests(found: list[Digest], expected: list[Digest], *, what: str) -
     for source, (have, want) in enumerate(zip(found, expected, strict=True)):
         if have != want:
             raise LosslessError(
-                f"{what}: source {source} should have {want.records} records of {want.bytes} bytes "
-                f"with digest {want.to_json()['hash']}, but has {have.records} of {have.bytes} with "
-                f"{have.to_json()['hash']}; records were lost or changed on the way: check memory "
-                "and disk, then run again"
+                f"{what}: source {source} should have {want.records:,} records of {want.bytes:,} "
+                f"bytes with digest {want.to_json()['hash']}, but has {have.records:,} of "
+                f"{have.bytes:,} with {have.to_json()['hash']}: records were lost or changed; "
+                "check memory and disk, then run again"
             )

@@ -191,8 +191,8 @@ def value_hashes(values: pa.Array, *, name: str) -> Hashes:
     """
     if not can_group(values.type):
         raise DataError(
-            f"field {name}: expected text, integers or booleans, to tell records apart by it; got "
-            f"{values.type}"
+            f"field {name}: expected text, integers or booleans, to tell records apart by it, "
+            f"got {values.type}"
         )
     if not is_bytes(values.type):
         values = values.cast(pa.large_string())
@@ -212,6 +212,6 @@ def _require_values(values: pa.Array, name: str) -> None:
     if valid is not None:
         place = int(np.flatnonzero(~valid)[0])
         raise DataError(
-            f"field {name}: expected a value in every record, to split by it; record {place} of a "
-            "block has none: leave such records out, or give them one"
+            f"field {name}: expected a value in every record, to split by it; record {place} of "
+            "a block has none; leave such records out, or add one"
         )

@@ -56,8 +56,8 @@ class KeyedValues:
             at = int(again[np.flatnonzero(differ)[0]])
             one, other = values[at].as_py(), values[at + 1].as_py()
             raise DataError(
-                f"expected one value for each key, got {int(differ.sum())} more for keys that have one, "
-                f"such as {one!r:.40} and {other!r:.40} for the same; leave one of them"
+                f"expected one value for each key, got {int(differ.sum())} more for keys that "
+                f"have one, such as {one!r:.40} and {other!r:.40} for the same; keep one of them"
             )
         once = np.ones(len(first), bool)
         once[again + 1] = False

@@ -63,9 +63,9 @@ def carried_type(kind: pa.DataType, *, path: str = "?") -> pa.DataType:
     elif not (pt.is_union(kind) or pt.is_run_end_encoded(kind) or kind.id in _OLD_INTERVALS):
         return kind
     raise DataError(
-        f"column {path}: expected a type that can be shuffled, got {kind}; unions, run-end-encoded "
-        "columns, dictionaries of nested values, and intervals of months or of days can't be: cast the "
-        "column in the input"
+        f"column {path}: expected a type that can be shuffled, got {kind}; unions, "
+        "run-end-encoded columns, dictionaries of nested values, and intervals of months or days "
+        "can't be shuffled; cast the column in the input"
     )
 
 
@@ -297,9 +297,10 @@ class Dictionaries:
         limit = 1 << (index_type.bit_width - pt.is_signed_integer(index_type))
         if len(known) > limit:
             raise DataError(
-                f"column {'.'.join(name for _, name in path)}: expected at most {limit} different "
-                f"values in the dictionary of one output file, as its indices are {index_type}, got "
-                f"{len(known)}; ask for more shards, or give the column wider indices in the inputs"
+                f"column {'.'.join((name for _, name in path))}: expected at most {limit} "
+                "different values in the dictionary of one output file, as its indices are "
+                f"{index_type}, got {len(known)}; pass a larger --num_shards, or use wider "
+                "indices in the inputs"
             )
         places = pc.index_in(batch.dictionary, value_set=known).take(batch.indices)
         return places.cast(index_type), known.view(array.type)

@@ -89,8 +89,8 @@ def _take_records(
     inside = all(where[0] >= 0 and where[-1] <= values.nbytes for values, where in extents)
     if not inside or lengths.min() < 0:  # nothing checks addresses
         raise LosslessError(
-            f"a block of {'lines' if kind is None else 'rows'} has offsets that don't rise, or lead out "
-            "of it; check memory and disk, then run again"
+            f"a block of {'lines' if kind is None else 'rows'} has offsets that don't rise, or lie "
+            "outside it; check memory and disk, then run again"
         )
     begins = [values.ctypes.data + where[:-1] for values, where in extents]
     data, offsets = loops.copy_records(np.concatenate(begins).astype(np.uint64), lengths, order)

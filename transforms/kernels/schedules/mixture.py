@@ -252,8 +252,8 @@ def draft(mixture: Mixture, amounts: Amounts) -> Draft:
     for name, weight, count in zip(mixture.sources, scaled, records, strict=True):
         if not count and (weight or mixture.temperature is not None):
             raise UsageError(
-                f"source {name}: expected records in a source that has a weight, got none; give it a "
-                "weight of 0, or leave it out"
+                f"source {name}: expected records in a source that has a weight, got none; set "
+                "its weight to 0, or leave it out"
             )
     bound = _bound(mixture, amounts, scaled)
     if mixture.interleave == "stratified":
@@ -275,8 +275,8 @@ def weigh(mixture: Mixture, amounts: Amounts) -> list[Fraction]:
         for name, share, size in zip(mixture.sources, shares, sizes, strict=True):
             if not size and (share or mixture.temperature is not None):
                 raise UsageError(
-                    f"source {name}: expected {mixture.weigh_by} to weigh, got none in all its records; "
-                    "leave it out, or use --weigh_by=records"
+                    f"source {name}: expected {mixture.weigh_by} to weigh, got none in all its "
+                    "records; leave it out, or pass --weigh_by=records"
                 )
         held = zip(shares, amounts.records, sizes, strict=True)
         shares = [share * count / size if share else share for share, count, size in held]
@@ -373,7 +373,7 @@ def _bound(mixture: Mixture, amounts: Amounts, scaled: Sequence[int]) -> int:
             bounds.append(int(about * Fraction(_SLACK)) + 1000)
         elif mixture.max_records is None:
             raise UsageError(
-                f"--max_{what}={mixture.most}: the records of all sources are empty, so this many "
-                f"{what} are never there; use --max_records"
+                f"--max_{what}={mixture.most}: expected records that aren't empty, got only "
+                f"empty ones, which never make this many {what}; pass --max_records instead"
             )
     return min(bounds)

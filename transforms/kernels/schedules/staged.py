@@ -93,7 +93,9 @@ def draft_stages(
         if len(stages) > 1 and not mixture.is_weighted:
             raise UsageError(f"stage {number + 1}: expected weights or a temperature, got neither")
         if len(stages) > 1 and mixture.max_bytes is not None:
-            raise UsageError("stages end by records, tokens or rows; leave --max_bytes out")
+            raise UsageError(
+                "expected stages that end by records, tokens or rows; leave --max_bytes out"
+            )
         try:
             found.append(draft(mixture, _drawn(mixture, amounts)))
         except UsageError as error:

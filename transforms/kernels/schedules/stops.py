@@ -69,8 +69,8 @@ def bound_all(weights: Sequence[int], sizes: Sequence[int]) -> int:
     unseen = [i for i, (weight, size) in enumerate(pairs) if size and not weight]
     if unseen:
         raise UsageError(
-            f"expected weights above zero where all sources must be seen whole; source "
-            f"{unseen[0] + 1} of {len(weights)} has weight 0: leave it out, or stop at the first"
+            "expected weights above zero, as every source must be exhausted, got 0 for source "
+            f"{unseen[0] + 1} of {len(weights)}; leave it out, or pass --stop=first_exhausted"
         )
     bits = MISS_BITS + len(weights).bit_length()  # each source may miss its part
     return max(_draws_beyond(size - 1, weight, bits=bits) if size else 0 for weight, size in pairs)

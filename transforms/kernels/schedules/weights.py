@@ -38,7 +38,7 @@ def scale(fractions: Sequence[Fraction]) -> list[int]:
     total = sum(fractions)
     if total <= 0 or min(fractions) < 0:
         raise UsageError(
-            f"expected weights of zero and above, one at least above zero; got "
+            "expected weights of at least zero, some above zero, got "
             f"{', '.join(str(float(weight)) for weight in fractions) or 'none'}"
         )
     shares = [weight * WHOLE / total for weight in fractions]
@@ -83,7 +83,7 @@ def tempered(sizes: Sequence[int], temperature: Decimal) -> list[Fraction]:
     if not temperature.is_finite() or temperature < LEAST_TEMPERATURE:
         raise UsageError(
             f"expected a temperature of {LEAST_TEMPERATURE} or above, got {temperature}: 1 keeps "
-            f"the sources' sizes, larger ones make them more equal"
+            "the proportions of the sources' sizes, larger ones even them out"
         )
     working = decimal.Context(prec=DIGITS + 10, rounding=decimal.ROUND_HALF_EVEN)
     rounded = decimal.Context(prec=DIGITS, rounding=decimal.ROUND_HALF_EVEN)

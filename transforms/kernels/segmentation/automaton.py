@@ -72,7 +72,9 @@ def build(pieces: Sequence[bytes]) -> Automaton:
     order = sorted(range(len(pieces)), key=pieces.__getitem__)
     for left, right in itertools.pairwise(order):
         if pieces[left] == pieces[right]:
-            raise ValueError(f"pieces {left} and {right} are equal: {pieces[left]!r}")
+            raise ValueError(
+                f"expected pieces that differ, got {pieces[left]!r} as pieces {left} and {right}"
+            )
     buffer = np.frombuffer(b"".join(pieces), np.uint8)
     starts = np.cumsum(lengths) - lengths
     states, facts, entry_pieces = build_states(buffer, starts, lengths, np.array(order, np.int64))

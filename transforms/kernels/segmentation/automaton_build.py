@@ -73,7 +73,7 @@ def build_states(
             *map(read_only, (buffer, starts, lengths, order)), nodes, slots
         )
     if total > 2**31:
-        raise ValueError("too many pieces are suffixes of others")
+        raise ValueError("expected fewer pieces that are suffixes of others")
     states = slots.states[:size].copy()
     facts, entry_pieces = np.full(total, FILLING), np.zeros(total, np.uint32)
     _link(*map(read_only, (buffer, starts, lengths)), nodes, count, states, facts, entry_pieces)

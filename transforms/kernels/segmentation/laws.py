@@ -85,7 +85,7 @@ def build(
     """
     for what, values in (("log_probs", log_probs), ("ids", ids)):
         if len(values) != len(pieces):
-            raise ValueError(f"expected {len(pieces)} {what}, one a piece, got {len(values)}")
+            raise ValueError(f"expected {len(pieces)} {what}, one per piece, got {len(values)}")
     if not np.isfinite(log_probs).all():
         wrong = int(np.flatnonzero(~np.isfinite(log_probs))[0])
         raise ValueError(f"piece {wrong}: expected a finite log_prob, got {log_probs[wrong]}")
@@ -114,9 +114,9 @@ def prepare(pieces: Pieces, *, law: LawName, alpha: float = 0.1, nbest_size: int
         ValueError: an unknown law, or a number out of its range.
     """
     if law not in LAWS:
-        raise ValueError(f"expected a law of {', '.join(LAWS)}, got {law!r}")
+        raise ValueError(f"expected a sampling method of {', '.join(LAWS)}, got {law!r}")
     if not 0 <= alpha < math.inf:
-        raise ValueError(f"expected a finite alpha from 0, got {alpha}")
+        raise ValueError(f"expected a finite alpha of at least 0, got {alpha}")
     if not 1 <= nbest_size <= MOST_NBEST:
         raise ValueError(f"expected an nbest_size from 1 to {MOST_NBEST}, got {nbest_size}")
     automaton, unknown = pieces.automaton, pieces.unknown
@@ -131,7 +131,8 @@ def prepare(pieces: Pieces, *, law: LawName, alpha: float = 0.1, nbest_size: int
         if np.abs(powers).max() >= _MOST_POWER:
             raise ValueError(
                 f"expected alpha times log-probabilities (down to {scores.min():.6g}) within "
-                f"{_MOST_POWER:.0f}, got alpha {alpha}: use the law off, which it comes to"
+                f"{_MOST_POWER:.0f}, got alpha {alpha}; pass --sampling=off, which comes to the "
+                "same"
             )
         parts, exponents = elementary.exp_parts(powers)
         weights = np.ldexp(parts, np.clip(exponents, -1000, 1000).astype(np.int64))

@@ -144,8 +144,8 @@ def not_enough(plan: SplitPlan, records: int) -> DataError:
     asked = ",".join(f"{part.name}={part.count}" for part in plan.parts if part.count is not None)
     beside = " beside the shares" if len(plan.counts) < len(plan.parts) else ""
     return DataError(
-        f"--counts={asked}: the input has {records:,} records{beside}, fewer than the "
-        f"{sum(plan.counts):,} that are asked for; ask for fewer"
+        f"--counts={asked}: expected at least {sum(plan.counts):,} records{beside}, the input "
+        f"has {records:,}; pass smaller counts"
     )
 
 

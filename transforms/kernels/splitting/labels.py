@@ -55,8 +55,8 @@ class Labels:
             found: U16 = np.array([self._numbers[text] for text in texts], np.uint16)
         except KeyError as error:
             raise DataError(
-                f"label {shown(error.args[0])} wasn't there when labels were counted; run again when "
-                "nothing writes to the input"
+                f"label {shown(error.args[0])} wasn't in the input when labels were counted: the "
+                "input changed; run again when nothing writes to it"
             ) from None
         return np.take(found, places)
 
@@ -88,14 +88,14 @@ def _require_few(total: Mapping[bytes, int], more: Mapping[bytes, int], field: s
     longest = max(more, key=len, default=b"")
     if len(longest) > _LONGEST:
         raise DataError(
-            f"--stratify={field}: expected labels of {_LONGEST:,} bytes at most, got one of "
-            f"{len(longest):,}: {shown(longest)}; is it the field of labels?"
+            f"--stratify={field}: expected labels of at most {_LONGEST:,} bytes, got one of "
+            f"{len(longest):,}: {shown(longest)}; check that it is the field of labels"
         )
     if len(total) > MOST_LABELS:
         some = ", ".join(map(shown, sorted(total)[:3]))
         raise DataError(
-            f"--stratify={field}: expected {MOST_LABELS:,} different labels at most, got more: {some}, "
-            "…; is it the field of labels?"
+            f"--stratify={field}: expected at most {MOST_LABELS:,} different labels, got more: "
+            f"{some}, …; check that it is the field of labels"
         )
 
 

@@ -42,17 +42,19 @@ class Part:
 
     def __post_init__(self) -> None:
         if (self.share is None) == (self.count is None):
-            raise UsageError(f"split {self.name}: expected a share or a count, one of them")
+            raise UsageError(f"split {self.name}: expected either a share or a count")
         if self.share is not None and not 0 < self.share <= 1:
             raise UsageError(
-                f"expected a share of split {self.name} over 0% and at most 100%, got {self.asked}"
+                f"expected a share of split {self.name} above 0% and at most 100%, got {self.asked}"
             )
         if self.share is not None and self.share * _SPACE < 1:
-            raise UsageError(f"split {self.name}: {self.asked} is a share below 2**-64")
+            raise UsageError(
+                f"split {self.name}: expected a share of at least 2**-64, got {self.asked}"
+            )
         if self.count is not None and self.count < 1:
             raise UsageError(
-                f"expected at least one record of split {self.name}, got {self.count}; leave it out if "
-                "it shall have none"
+                f"expected at least one record of split {self.name}, got {self.count}; leave the "
+                "split out if it needs none"
             )
 
     @property
@@ -127,9 +129,11 @@ class SplitPlan:
         total = sum(part.share for part in self.parts if part.share is not None)
         if total > 1:
             shares = ", ".join(f"{part.name} {part.asked}" for part in self.parts if part.share)
-            raise UsageError(f"expected shares of 100% at most, all together; got {shares}")
+            raise UsageError(f"expected shares that add up to at most 100%, got {shares}")
         if self.rest is None and (total < 1 or self.is_counted):
-            raise UsageError("expected a split for the rest, as shares don't come to 100%")
+            raise UsageError(
+                "expected a split for the rest, because the shares don't add up to 100%"
+            )
 
     @property
     def names(self) -> tuple[str, ...]:

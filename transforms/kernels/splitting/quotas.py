@@ -36,7 +36,9 @@ def quotas(records: Sequence[int], counts: Sequence[int]) -> I64:
     for split, count in enumerate(counts):
         total = sum(left)
         if count > total:
-            raise ValueError(f"expected counts of {sum(records)} records at most, got {counts}")
+            raise ValueError(
+                f"expected counts of at most {sum(records):,} records in total, got {counts}"
+            )
         shares = [divmod(count * number, max(total, 1)) for number in left]  # beyond 64 bits
         mine = [share for share, _ in shares]
         nearest = sorted(range(len(left)), key=lambda label: -shares[label][1])

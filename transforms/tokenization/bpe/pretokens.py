@@ -177,9 +177,10 @@ class TiktokenPretokens(Normalizer):
         if self._rule is None:
             if "}+" in model.pattern:
                 raise UsageError(
-                    f"--tokenizer_pattern={model.pattern}: to sample, the tokenizers package cuts texts "
-                    "by a pattern of one's own, and takes {1,3}+, which is possessive to tiktoken, for "
-                    "any number of such groups; write it as (?>…{1,3}), or pass --sampling=stochastok"
+                    f"--tokenizer_pattern={model.pattern}: expected a pattern without }}+, "
+                    "because sampling cuts texts with the tokenizers package, which doesn't read "
+                    "{1,3}+ as possessive, as tiktoken does; write it as (?>…{1,3}), or pass "
+                    "--sampling=stochastok"
                 )
             LOG.info(
                 "%s: the tokenizers package pre-tokenizes the text, which is slow: the compiled "

@@ -99,9 +99,9 @@ class SampledBPE:
         text = normalized.data[normalized.segments[pretoken] : normalized.segments[pretoken + 1]]
         raise RecordError(
             record,
-            f"{self._model.name}: no piece covers all of {text.tobytes()!r}, at byte "
-            f"{place - int(normalized.segments[normalized.records[record]])} of its normalized text, "
-            "and nothing stands for what is unknown; take a model that has all bytes",
+            f"{self._model.name}: its pieces don't cover all of {text.tobytes()!r}, at byte "
+            f"{place - int(normalized.segments[normalized.records[record]])} of its normalized "
+            "text, and it has no unknown token; pass a model that has pieces for all bytes",
         )
 
     def _kept(self) -> npt.NDArray[np.void]:

@@ -125,9 +125,9 @@ def _of_huggingface(model: HuggingFaceBPE) -> Tables:
     file, document = model.text_document["model"], model.document
     if file["continuing_subword_prefix"] or file["end_of_word_suffix"]:
         raise UsageError(
-            f"{model.name}: pieces are written otherwise inside of a word "
-            f"({file['continuing_subword_prefix'] or file['end_of_word_suffix']}); of the laws of "
-            "sampling, --sampling=stochastok takes such a model"
+            f"{model.name}: pieces are written differently inside a word "
+            f"({file['continuing_subword_prefix'] or file['end_of_word_suffix']}); pass "
+            "--sampling=stochastok, which takes such a model"
         )
     vocabulary: dict[str, int] = file["vocab"]
     letters = letters_of(document)
@@ -136,8 +136,9 @@ def _of_huggingface(model: HuggingFaceBPE) -> Tables:
     by_bytes = file["byte_fallback"] and any(number is not None for number in spelled)
     if by_bytes and None in spelled:
         raise UsageError(
-            f"{model.name}: byte_fallback with only some of 256 byte pieces, so that an unknown's ids "
-            "would depend on its neighbours; add the rest, or turn byte_fallback off"
+            f"{model.name}: expected all 256 byte pieces with byte_fallback, got only some, so "
+            "the ids of an unknown character would depend on its neighbours; add the rest, or "
+            "turn byte_fallback off"
         )
     starts = {letters[text] if letters else ord(text): number for text, number in vocabulary.items()
               if (text in letters if letters else len(text) == 1)}  # fmt: skip
@@ -174,16 +175,16 @@ def _of_sentencepiece(model: SentencePieceBPE) -> Tables:
         pieces[piece.type][piece.text] = number
     if pieces[UNUSED]:
         raise UsageError(
-            f"{model.name}: the file marks {len(pieces[UNUSED])} pieces as unused, which are split "
-            "again after merging; of the laws of sampling, --sampling=stochastok takes such a model"
+            f"{model.name}: the file marks {len(pieces[UNUSED])} pieces as unused, which are "
+            "split again after merging; pass --sampling=stochastok, which takes such a model"
         )
     texts = pieces[NORMAL] | pieces[USER_DEFINED]
     characters = {ord(t): n for text, n in texts.items() if len(t := text.decode()) == 1}
     for text in pieces[NORMAL]:
         if missing := [c for c in text.decode() if ord(c) not in characters]:
             raise UsageError(
-                f"{model.name}: the piece {text.decode()!r} holds {missing[0]!r}, which is no piece "
-                "itself; such a model can't be sampled"
+                f"{model.name}: the piece {text.decode()!r} holds {missing[0]!r}, which isn't a "
+                "piece itself, so the model can't be sampled; leave --sampling off"
             )
     scores = sorted({piece.score for piece in proto.pieces}, reverse=True)
     ranks = {score: rank for rank, score in enumerate(scores)}

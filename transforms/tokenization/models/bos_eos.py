@@ -60,8 +60,8 @@ def choose_end(
         id_ = int(asked) if asked.isascii() and asked.isdigit() else model.token_id(asked)
         if id_ is None:
             raise UsageError(
-                f"{flag}={asked}: {model.name} has no token that is written so; give one as its file "
-                f"writes it, or an id from 0 to {model.size - 1}"
+                f"{flag}={asked}: expected a token of {model.name}, which has none written like "
+                f"this; pass one as its file writes it, or an id from 0 to {model.size - 1}"
             )
         return _end(model, role, (id_,), flag, needed_by)
     stated = {"bos": special.before, "eos": special.after, "pad": ()}[role]
@@ -72,16 +72,16 @@ def choose_end(
         id_ = model.token_id(named)
         if id_ is None:
             raise UsageError(
-                f"{needed_by}: {CONFIG} beside {model.name} says {role}_token {named!r}, and the model "
-                f"has no such token; pass {flag}=TEXT|ID"
+                f"{needed_by}: {CONFIG} beside {model.name} says {role}_token {named!r}, but the "
+                f"model has no such token; pass {flag}=TEXT|ID"
             )
         return _end(model, role, (id_,), CONFIG, needed_by)
     by_name = {"bos": special.bos, "eos": special.eos, "pad": special.pad}[role]
     if by_name is not None:
         return _end(model, role, (by_name,), "a usual name", needed_by)
     raise UsageError(
-        f"{needed_by}: expected a model that has {role}, {model.name} has none; pass {flag}=TEXT|ID, a "
-        "token of the model's, or its id"
+        f"{needed_by}: expected a model that has {role}, {model.name} has none; pass "
+        f"{flag}=TEXT|ID, a token of the model or its id"
     )
 
 
@@ -89,7 +89,7 @@ def _end(model: Model, role: SpecialRole, ids: tuple[int, ...], found: str, need
     for id_ in ids:
         if not 0 <= id_ < model.size:
             raise UsageError(
-                f"{needed_by}: {found} gives the id {id_}, and the ids of {model.name} end at "
+                f"{needed_by}: {found} gives the id {id_}, but the ids of {model.name} end at "
                 f"{model.size - 1}; pass --{role}_token=TEXT|ID"
             )
     return End(ids=ids, tokens=tuple(map(model.token, ids)), found=found)
@@ -105,8 +105,8 @@ def _in_config(model: Model, role: SpecialRole) -> str | None:
         return None
     except (PermissionError, StoreError) as error:  # some stores say so of what isn't there
         raise UsageError(
-            f"{url}: can't be read, and may name {role}_token ({error}); let it be read, or pass "
-            f"--{role}_token=TEXT|ID"
+            f"{url}: can't be read ({error}), but may name {role}_token; make it readable, or "
+            f"pass --{role}_token=TEXT|ID"
         ) from None
     try:
         token = json.loads(data).get(f"{role}_token")

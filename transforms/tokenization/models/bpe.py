@@ -229,8 +229,8 @@ class BPE(Deterministic):
             if not np.array_equal(expected[begin:end], ids[slice(*_ends(offsets, number))]):
                 raise RecordError(
                     number,
-                    f"{self.name}: {NAME} gives other ids than {self.package} for this record, so "
-                    f"that the run's can't be trusted; run again with {_FLAG}=reference",
+                    f"{self.name}: {NAME} gives other ids than {self.package} for this record, "
+                    f"so the ids of this run can't be trusted; run again with {_FLAG}=reference",
                 )
         return len(numbers), len(sample.data)
 

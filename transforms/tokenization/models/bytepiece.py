@@ -141,7 +141,7 @@ def load(name: str, entries: dict[str, Any], *, digest: str, raw: bool = False) 
         piece, number, count = _entry(name, key, value)
         if piece in pieces:
             raise UsageError(
-                f"{name}: the piece {piece!r} is there twice, the second time as {key!r}"
+                f"{name}: expected each piece once, got {piece!r} twice, the second time as {key!r}"
             )
         pieces[piece] = number, count
     ids = [number for number, _ in pieces.values()]
@@ -149,7 +149,8 @@ def load(name: str, entries: dict[str, Any], *, digest: str, raw: bool = False) 
     for piece, number in zip(pieces, ids, strict=True):
         if surfaces[number]:
             raise UsageError(
-                f"{name}: {surfaces[number]!r} and {piece!r} share the id {number}; ids must differ"
+                f"{name}: expected different ids, got {number} for {surfaces[number]!r} and "
+                f"{piece!r}"
             )
         surfaces[number] = piece
     counts = [count for _, count in pieces.values()]
@@ -177,22 +178,19 @@ def _entry(name: str, key: str, value: Any) -> tuple[bytes, int, int]:
         piece = b""
     if not piece:
         raise UsageError(
-            f"{name}: the key {key!r:.80} is not base64 of a piece of at least one byte"
+            f"{name}: expected keys that are base64 of at least one byte, got {key!r:.80}"
         )
     if not (isinstance(value, list) and len(value) == 3):
-        raise UsageError(
-            f"{name}: the entry of {key!r:.80} is not [id, text, count]: {value!r:.80}"
-        )
+        raise UsageError(f"{name}: expected [id, text, count] for {key!r:.80}, got {value!r:.80}")
     number, _, count = value
     if not (type(number) is int and _FIRST_ID <= number < _IDS):
         raise UsageError(
-            f"{name}: the id of {key!r:.80} is {number!r:.40}; expected an integer of {_FIRST_ID} (0, "
-            f"1 and 2 are pad, bos and eos) to {_IDS - 1}"
+            f"{name}: expected an id of {_FIRST_ID} (0, 1 and 2 are pad, bos and eos) to "
+            f"{_IDS - 1} for {key!r:.80}, got {number!r:.40}"
         )
     if not (type(count) is int and count > 0):
         raise UsageError(
-            f"{name}: the count of {key!r:.80} is {count!r:.40}; expected a positive integer, of which "
-            "a probability can be made"
+            f"{name}: expected a positive integer as the count of {key!r:.80}, got {count!r:.40}"
         )
     return piece, number, count
 

@@ -68,18 +68,16 @@ def with_whitespace(model: SentencePiece, *, newline: str = NEWLINE) -> Cpm:
     _cutter()
     pieces = set(model.vocabulary.pieces)
     if not newline or newline == SPACE or newline.isspace():
-        raise UsageError(
-            f"the symbol for newlines is {newline!r}; expected one that is no white space"
-        )
+        raise UsageError(f"expected a symbol for newlines that isn't white space, got {newline!r}")
     for name, symbol in (("spaces", SPACE), ("newlines", newline)):
         # as it will stand among words: normalized, and known
         found = b"".join(model.normalizer([f"a{symbol}a"]).of_record(0))
         if not found.endswith(f"a{symbol}a".encode()) or symbol.encode() not in pieces:
             raise UsageError(
                 f"{model.name}: the symbol for {name}, {symbol!r} "
-                f"({' '.join(f'U+{ord(c):04X}' for c in symbol)}), is no piece of this model, so "
-                f"{name} would be lost; "
-                + ("choose another symbol" if name == "newlines" else "this isn't a CPM model")
+                f"({' '.join(f'U+{ord(c):04X}' for c in symbol)}), isn't a piece of this "
+                f"model, so {name} would be lost; "
+                + ("choose another symbol" if name == "newlines" else "pass a CPM model")
             )
     made = Cpm(model.name, model.vocabulary, CpmWhitespace(model.normalizer, newline))
     made.processor, made.newline = model.processor, newline
@@ -107,7 +105,8 @@ def _cutter() -> Any:
         import jieba
     except ImportError:
         raise UsageError(
-            "CPM's white space needs jieba, which isn't installed: pip install 'dovetail-data[cpm]'"
+            "CPM's white space needs jieba, which isn't installed; run pip install "
+            "'dovetail-data[cpm]'"
         ) from None
     cutter = jieba.Tokenizer()
     cutter.FREQ, cutter.total = cutter.gen_pfdict(cutter.get_dict_file())

@@ -135,9 +135,9 @@ def of_tokenizer_json(
     if not model["byte_fallback"] and '"ByteLevel"' not in ways:
         unk = model["unk_token"]
         if unk is not None and unk not in model["vocab"]:
-            raise UnfitError(f"its unknown token {unk!r} is none of its pieces")
+            raise UnfitError(f"its unknown token {unk!r} isn't one of its pieces")
         if SPACE not in model["vocab"]:
-            raise UnfitError(f"{SPACE!r} is none of its pieces")  # which ends a row of unknowns
+            raise UnfitError(f"{SPACE!r} isn't one of its pieces")  # which ends a row of unknowns
         ids = [*model["vocab"].values(), *(token["id"] for token in document["added_tokens"])]
         spelled = Spelled(
             base=max(ids) + 1,

@@ -125,8 +125,8 @@ def load(
             )
     except PackageError as error:
         raise UsageError(
-            f"{name}: the tokenizers package can't read this file: {error}; expected a tokenizer.json "
-            "that it loads by Tokenizer.from_file"
+            f"{name}: the tokenizers package can't read this file: {error}; pass a "
+            "tokenizer.json that Tokenizer.from_file loads"
         ) from None
     loaded.tokenizer = tokenizer
     loaded.control = control_of(tokenizer)
@@ -144,7 +144,10 @@ def _vocabulary(
     by_text = {text.encode(): number for number, (text, _) in enumerate(entries) if text}
     scores = [float(score) for _, score in entries]
     if not scores or not np.isfinite(scores).all():
-        raise UsageError(f"{name}: a unigram model needs pieces, all with finite scores")
+        raise UsageError(
+            f"{name}: expected a unigram model with pieces, all with finite scores, got "
+            "another; fetch or make the file again"
+        )
     added = {token["content"]: int(token["id"]) for token in document["added_tokens"]}
     by_bytes = bool(document["model"].get("byte_fallback"))
     removed = {
@@ -187,8 +190,9 @@ def _byte_ids(
         return None
     if missing:
         raise UsageError(
-            f"{name}: byte_fallback with {256 - len(missing)} of 256 byte pieces (<0x{missing[0]:02X}> "
-            "is the first that is missing): an unknown's ids would depend on its neighbours, which the "
-            "sampling laws can't say; add the rest, or turn byte_fallback off"
+            f"{name}: expected all 256 byte pieces with byte_fallback, got {256 - len(missing)} "
+            f"(<0x{missing[0]:02X}> is the first one missing): sampling can't model an unknown "
+            "character whose ids depend on its neighbours; add the rest, or turn byte_fallback "
+            "off"
         )
     return tuple(number for number in found if number is not None)

@@ -32,7 +32,7 @@ WANTED = "tokenizer.json"
 
 _ZIP = b"PK\x03\x04"
 _MAKE = (
-    f"give the {WANTED} beside it; where there is none, transformers makes it: "
+    f"pass the {WANTED} beside it; if there is none, make it with transformers: "
     "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER)"
 )
 _MERGES = re.compile(rb"(#version: [^\n]*\n)?([^\s#]+ [^\s]+\r?\n){2,}")
@@ -57,17 +57,21 @@ def load(
     model = _parse(url, data, raw=raw, pattern=pattern, special_tokens=special_tokens)
     if pattern is not None and not isinstance(model, tiktoken_bpe.TiktokenBPE):
         raise UsageError(
-            f"--tokenizer_pattern: {url} is {model.kind}, which says itself how text is cut; leave it "
-            "out, it is for tiktoken's rank files"
+            f"--tokenizer_pattern: {url} is {model.kind}, which itself says how to cut text; "
+            "leave the flag out, which is only for tiktoken's rank files"
         )
     if isinstance(model, BPE):
         model.choose_engine(bpe_engine)
     if raw and not isinstance(model, bytepiece.BytePiece):
-        raise UsageError(f"{url}: {model.kind} needs text; only BytePiece models take raw bytes")
+        raise UsageError(
+            f"{url}: {model.kind} needs text; leave raw out, because only BytePiece models "
+            "take raw bytes"
+        )
     if whitespace == "cpm":
         if not isinstance(model, unigram.SentencePiece):
             raise UsageError(
-                f"{url}: {model.kind}; CPM's white space is for SentencePiece unigram models"
+                f"{url}: expected a SentencePiece unigram model for CPM's white space, got "
+                f"{model.kind}"
             )
         model = cpm.with_whitespace(model, newline=newline)
     model.special_tokens = special_tokens
@@ -91,7 +95,7 @@ def _parse(
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise UsageError(
-            f"{name}: not a model: it begins as JSON and isn't ({error}); {FORMATS}"
+            f"{name}: not a model: it begins like JSON, but isn't JSON ({error}); {FORMATS}"
         ) from None
     digest = hashlib.sha256(data).hexdigest()
     if huggingface.looks_like(document):
@@ -152,17 +156,20 @@ def _unzipped(url: str, data: bytes) -> bytes:
             if len(members) != 1:
                 names = ", ".join(info.filename for info in members[:5])
                 raise UsageError(
-                    f"{url}: a zip with {len(members)} files ({names}); expected one model: unpack it "
-                    "and give the model's file"
+                    f"{url}: expected one model in the zip, got {len(members)} files ({names}); "
+                    "unpack it, and pass the model's file"
                 )
             if members[0].file_size > LARGEST_FILE:
                 raise UsageError(
-                    f"{url}: {members[0].filename} unpacks to {members[0].file_size:,} bytes, which is "
-                    f"no model; {FORMATS}"
+                    f"{url}: {members[0].filename} unpacks to {members[0].file_size:,} bytes, "
+                    f"which isn't a model; {FORMATS}"
                 )
             return archive.read(members[0])
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise UsageError(f"{url}: a damaged zip, or one with a password: {error}") from None
+        raise UsageError(
+            f"{url}: expected a zip without a password that isn't damaged, got one that can't be "
+            f"read: {error}; unpack it, and pass the model's file"
+        ) from None
 
 
 def _name_json(document: Any) -> str | None:
@@ -170,9 +177,7 @@ def _name_json(document: Any) -> str | None:
     if not isinstance(document, dict) or not document:
         return None
     if all(type(number) is int for number in document.values()):
-        return (
-            f"a vocabulary alone (vocab.json), without merges and without how text is cut; {_MAKE}"
-        )
+        return f"only a vocabulary (vocab.json), without merges and rules for cutting text; {_MAKE}"
     if "tokenizer_class" in document or "model_max_length" in document:
         return f"a tokenizer_config.json, which has settings and no vocabulary; {_MAKE}"
     if "model_type" in document or "architectures" in document:
@@ -185,11 +190,11 @@ def _name_json(document: Any) -> str | None:
 def _name_text(head: bytes) -> str | None:
     """Say what a file that begins so is, and what to give; None where nobody knows."""
     if _SCORES.match(head):
-        return "the list of a SentencePiece model's pieces (.vocab); give the .model beside it"
+        return "the list of a SentencePiece model's pieces (.vocab); pass the .model beside it"
     if head.startswith(b"[PAD]\n") or b"\n[UNK]\n" in head:
-        return f"a WordPiece vocabulary alone (vocab.txt), without how text is cut; {_MAKE}"
+        return f"only a WordPiece vocabulary (vocab.txt), without rules for cutting text; {_MAKE}"
     if head.startswith(b"#version:") or _MERGES.match(head):
-        return f"the merges of a BPE model alone (merges.txt), without its vocabulary; {_MAKE}"
+        return f"only the merges of a BPE model (merges.txt), without its vocabulary; {_MAKE}"
     return None
 
 
@@ -199,6 +204,6 @@ def _name_missing(url: str) -> str | None:
         return None
     folder = url.rpartition("/")[2]
     return (
-        f"for the model of that name on the Hugging Face hub, get its {WANTED} first: hf download {url} "
-        f"{WANTED} --local-dir {folder}, and pass --tokenizer={folder}/{WANTED}"
+        f"if it is a model on the Hugging Face hub, download its {WANTED} (hf download {url} "
+        f"{WANTED} --local-dir {folder}), and pass --tokenizer={folder}/{WANTED}"
     )

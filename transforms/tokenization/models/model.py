@@ -17,7 +17,7 @@ from transforms.tokenization.models.texts import Normalizer, Texts
 from transforms.tokenization.models.vocabulary import SpecialIds, Vocabulary
 
 FORMATS = (
-    "expected a BytePiece model (JSON, or a zip of it), a SentencePiece .model (unigram or BPE), a "
+    "pass a BytePiece model (JSON, or a zip of it), a SentencePiece .model (unigram or BPE), a "
     "tokenizer.json or a .tiktoken file"
 )
 """For messages about what is no model."""
@@ -81,8 +81,8 @@ class Model(abc.ABC):
         if wrong.size:
             place = int(wrong[0])
             raise DataError(
-                f"{self.name}: token {place} is {array[place]}, and the model's ids end at "
-                f"{self.size - 1}; decode with the model that made the ids"
+                f"{self.name}: expected ids of 0 to {self.size - 1}, got {array[place]} at place "
+                f"{place}; decode with the model that made the ids"
             )
         plain: list[int] = array.tolist()
         return plain

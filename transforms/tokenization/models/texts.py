@@ -77,8 +77,8 @@ def pack(texts: Iterable[str | bytes]) -> Texts:
         except UnicodeEncodeError as error:
             found = f"U+{ord(error.object[error.start]):04X}"
             raise DataError(
-                f"record {number} of the batch, character {error.start}: {found} is half of a surrogate "
-                "pair, which is not text; mend or drop the record"
+                f"record {number} of the batch, character {error.start}: {found} is half of a "
+                "surrogate pair, which isn't text; fix or drop the record"
             ) from None
     return pack_bytes(pieces)
 
@@ -136,8 +136,9 @@ def check_utf8(texts: Texts) -> None:
             text.decode()
         except UnicodeDecodeError as error:
             raise DataError(
-                f"record {number} of the batch, byte {error.start}: 0x{text[error.start]:02X} is not "
-                f"UTF-8 ({error.reason}), and this model needs text; BytePiece models can take bytes"
+                f"record {number} of the batch, byte {error.start}: 0x{text[error.start]:02X} is "
+                f"not UTF-8 ({error.reason}), and this model needs text; fix the record, or pass "
+                "a BytePiece model, which can take bytes"
             ) from None
 
 

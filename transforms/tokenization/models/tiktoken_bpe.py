@@ -128,9 +128,9 @@ class TiktokenBPE(BPE):
                 )
         except PackageError as error:
             raise UsageError(
-                f"{self.name}: the tiktoken package refuses it with the pattern {self.pattern!r}: "
-                f"{error}; expected ranks that differ, and for {_FLAG} one of "
-                f"{', '.join(PATTERNS)} or a regular expression"
+                f"{self.name}: the tiktoken package refuses it with the pattern "
+                f"{self.pattern!r}: {error}; check that its ranks differ, and pass as {_FLAG} "
+                f"one of {', '.join(PATTERNS)} or a regular expression"
             ) from None
 
     def __getstate__(self) -> dict[str, object]:
@@ -175,9 +175,9 @@ class TiktokenBPE(BPE):
             size = int(texts.offsets[number + 1] - texts.offsets[number])
             raise RecordError(
                 number,
-                f"{self.name}: the matches of {_FLAG}={self.pattern} have {covered[number]} of "
-                f"{size} bytes of the text, and the tiktoken package would leave the rest out; give a "
-                "pattern that matches every text",
+                f"{self.name}: the matches of {_FLAG}={self.pattern} cover only "
+                f"{covered[number]:,} of {size:,} bytes of the text, and the tiktoken package "
+                "would drop the rest; pass a pattern that matches every text",
             )
 
     def _rows(self, texts: Sequence[str]) -> list[list[int]]:
@@ -211,8 +211,8 @@ class TiktokenBPE(BPE):
         for place, number in enumerate(plain):
             if number not in self._texts:
                 raise DataError(
-                    f"{self.name}: token {place} is {number}, which is neither a rank nor a special "
-                    "token; decode with the model that made the ids"
+                    f"{self.name}: expected ids that are ranks or special tokens, got {number} "
+                    f"at place {place}; decode with the model that made the ids"
                 )
         text: str = self.encoding.decode(plain)
         return text
@@ -248,9 +248,9 @@ def load(
     chosen = pattern or known
     if chosen is None:
         raise UsageError(
-            f"{name}: a tiktoken vocabulary has ranks of pieces and not how text is cut, and its name "
-            f"isn't one that says it ({', '.join(PUBLISHED)}); pass {_FLAG}: {', '.join(PATTERNS)}, or "
-            "the regular expression of the model's own code"
+            f"{name}: a tiktoken vocabulary doesn't say how to cut text, and its name isn't that "
+            f"of a published one ({', '.join(PUBLISHED)}); pass {_FLAG}: {', '.join(PATTERNS)}, "
+            "or the regular expression of the model's own code"
         )
     if chosen not in PATTERNS and _NAME.fullmatch(chosen):  # would match nothing but itself
         raise UsageError(
@@ -278,6 +278,6 @@ def _ranks(name: str, data: bytes) -> dict[bytes, int]:
         except (ValueError, binascii.Error):
             raise UsageError(
                 f"{name}, line {number}: expected base64 of a piece, a space and its rank, got "
-                f"{line[:40]!r}; get the file again"
+                f"{line[:40]!r}; fetch the file again"
             ) from None
     return ranks

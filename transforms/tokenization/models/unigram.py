@@ -104,10 +104,10 @@ def read_pieces(data: bytes) -> Any:
     try:
         model = _Model.FromString(data)
     except DecodeError:
-        raise ValueError("it is cut off, or no message of protocol buffers") from None
+        raise ValueError("it is truncated, or isn't a protocol buffers message") from None
     for number, piece in enumerate(model.pieces):
         if not piece.HasField("text") or not NORMAL <= piece.type <= BYTE:
-            raise ValueError(f"piece {number} has not a text and a known type")
+            raise ValueError(f"piece {number} lacks a text or a known type")
     if not model.pieces:
         raise ValueError("it has no pieces")
     return model
@@ -126,8 +126,8 @@ def load(name: str, data: bytes) -> SentencePiece:
     kind = MODEL_TYPES.get(read.trainer.model_type, f"type {read.trainer.model_type}")
     if kind != "unigram":
         raise UsageError(
-            f"{name}: a SentencePiece {kind} model; of .model files unigram and BPE ones are taken. "
-            "Give its tokenizer.json, which any kind may come as"
+            f"{name}: expected a unigram or BPE model in a .model file, got a SentencePiece "
+            f"{kind} model; pass its tokenizer.json, which may hold any kind"
         )
     processor = processor_of(name, data)
     model = SentencePiece(
@@ -175,7 +175,9 @@ def processor_of(name: str, data: bytes) -> sentencepiece.SentencePieceProcessor
     try:
         return sentencepiece.SentencePieceProcessor(model_proto=data)
     except RuntimeError as error:
-        raise UsageError(f"{name}: sentencepiece refuses this model: {error}") from None
+        raise UsageError(
+            f"{name}: sentencepiece refuses this model: {error}; fetch the file again"
+        ) from None
 
 
 def vocabulary(
@@ -187,7 +189,7 @@ def vocabulary(
     """Return the tables of a model: its normal and user-defined pieces match, unused ones don't."""
     normal = [piece.score for piece in read.pieces if piece.type == NORMAL]
     if not normal:
-        raise UsageError(f"{name}: a unigram model without a normal piece")
+        raise UsageError(f"{name}: expected a unigram model with normal pieces, got none")
     matching = [
         (number, piece)
         for number, piece in enumerate(read.pieces)

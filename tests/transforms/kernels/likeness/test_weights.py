@@ -112,12 +112,12 @@ def test_counts_join_to_those_of_all() -> None:
 
 def test_what_cannot_be_weighed_is_refused() -> None:
     one = np.array([1], np.int64)
-    with pytest.raises(UsageError, match="max_weight over 0, got 0"):
+    with pytest.raises(UsageError, match="max_weight above 0, got 0"):
         weigh(np.array([3], np.uint32), one, max_weight=Fraction(0))
     for scores in ([0], [ONE], [5, 5], [6, 5]):
-        with pytest.raises(ValueError, match="rising scores"):
+        with pytest.raises(ValueError, match=r"scores of 1 to .* in rising order"):
             weigh(np.array(scores, np.uint32), np.ones(len(scores), np.int64))
-    with pytest.raises(ValueError, match="a count of 1 or more"):
+    with pytest.raises(ValueError, match="counts of at least 1"):
         weigh(np.array([3], np.uint32), 0 * one)
     with pytest.raises(ValueError, match="that were counted"):
         weighing_of([3]).units_of(np.array([4], np.uint32))

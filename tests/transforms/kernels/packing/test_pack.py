@@ -167,8 +167,8 @@ def test_a_scanner_is_of_joined_streams_alone() -> None:
     [
         ({"length": None}, "expected a length of 1 or more, got None"),
         ({"length": 0}, "expected a length of 1 or more, got 0"),
-        ({"length": 8, "end_at_cuts": True}, "need an id that ends documents"),
-        ({"length": 1, "end_at_cuts": True, "end": 0}, "need a length of 2 or more"),
+        ({"length": 8, "end_at_cuts": True}, "expected an id that ends documents"),
+        ({"length": 1, "end_at_cuts": True, "end": 0}, "expected a length of at least 2"),
     ],
 )
 def test_packings_that_can_not_be_are_refused(wrong: dict[str, object], message: str) -> None:

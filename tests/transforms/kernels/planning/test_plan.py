@@ -156,7 +156,7 @@ def test_too_little_memory_is_refused_with_a_value_that_works(
     memory = data.draw(st.integers(0, least - 1))
     with pytest.raises(UsageError, match="is too little for") as caught:
         share_memory(memory, count=count, processes=processes)
-    named = int(re.findall(r"--memory=(\d+)MiB works", str(caught.value))[0]) * MIB
+    named = int(re.findall(r"pass --memory=(\d+)MiB", str(caught.value))[0]) * MIB
     assert share_memory(named, count=count, processes=processes).payload >= LEAST_PAYLOAD
     with pytest.raises(UsageError):  # and no less would do
         share_memory(named - MIB, count=count, processes=processes)

@@ -67,7 +67,7 @@ def test_57_hundredths_are_not_cut() -> None:
 
 @pytest.mark.parametrize("weights", [[], [Fraction(0)], [Fraction(2), Fraction(-1)]])
 def test_weights_that_weigh_nothing_are_refused(weights: list[Fraction]) -> None:
-    with pytest.raises(UsageError, match="one at least above zero; got"):
+    with pytest.raises(UsageError, match="some above zero, got"):
         scale(weights)
 
 

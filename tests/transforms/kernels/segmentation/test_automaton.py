@@ -80,7 +80,7 @@ def test_a_list_knows_whether_its_last_piece_is_one_character():
         ([], "at least one"),
         ([b"a", b""], "piece 1: expected 1 to"),
         ([b"a" * (automata.LONGEST_PIECE + 1)], "got 32768"),
-        ([b"x", b"y", b"x"], "pieces 0 and 2 are equal: b'x'"),
+        ([b"x", b"y", b"x"], "got b'x' as pieces 0 and 2"),
     ],
 )
 def test_says_what_is_wrong_with_pieces(pieces: list[bytes], words: str):

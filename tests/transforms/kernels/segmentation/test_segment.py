@@ -299,11 +299,14 @@ def test_a_text_that_no_pieces_cover():
 @pytest.mark.parametrize(
     ("kwargs", "words"),
     [
-        ({"law": "greedy"}, "expected a law of off, viterbi_sampling, exact, nbest, got 'greedy'"),
-        ({"law": "exact", "alpha": -0.5}, "expected a finite alpha from 0, got -0.5"),
+        (
+            {"law": "greedy"},
+            "expected a sampling method of off, viterbi_sampling, exact, nbest, got 'greedy'",
+        ),
+        ({"law": "exact", "alpha": -0.5}, "expected a finite alpha of at least 0, got -0.5"),
         ({"law": "exact", "alpha": math.nan}, "got nan"),
         ({"law": "exact", "alpha": math.inf}, "got inf"),
-        ({"law": "exact", "alpha": 1e9}, "use the law off"),
+        ({"law": "exact", "alpha": 1e9}, "pass --sampling=off"),
         ({"law": "nbest", "nbest_size": 0}, "expected an nbest_size from 1 to 1024, got 0"),
         ({"law": "nbest", "nbest_size": 1025}, "got 1025"),
     ],
@@ -316,7 +319,7 @@ def test_laws_check_their_numbers(kwargs: dict, words: str):
 
 def test_arrays_must_fit_each_other():
     one = np.array([1], np.uint32)
-    with pytest.raises(ValueError, match="expected 1 log_probs, one a piece, got 2"):
+    with pytest.raises(ValueError, match="expected 1 log_probs, one per piece, got 2"):
         build([b"a"], np.zeros(2), one, unit="byte")
     with pytest.raises(ValueError, match="expected a finite log_prob, got nan"):
         build([b"a"], np.array([math.nan]), one, unit="byte")

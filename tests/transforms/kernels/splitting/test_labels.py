@@ -77,17 +77,17 @@ def test_too_many_labels_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     total: Counter[bytes] = Counter()
     add_counts(total, {b"a": 1, b"b": 1, b"c": 1}, "id")
     with pytest.raises(
-        DataError, match="--stratify=id: expected 3 different labels at most, got more"
+        DataError, match="--stratify=id: expected at most 3 different labels, got more"
     ):
         add_counts(total, {b"d": 1}, "id")
     with pytest.raises(
-        DataError, match=r"labels of 1,024 bytes at most, got one of 2,000: 'xxx.*…'"
+        DataError, match=r"labels of at most 1,024 bytes, got one of 2,000: 'xxx.*…'"
     ):
         add_counts(total, {b"x" * 2000: 1}, "text")
 
 
 def test_a_label_that_came_later_is_refused() -> None:
-    with pytest.raises(DataError, match="label 'new' wasn't there when labels were counted"):
+    with pytest.raises(DataError, match="label 'new' wasn't in the input when labels were counted"):
         Labels.of({b"a": 1}).numbers(labels_of(block_of(["a", "new"]), "label"))
 
 

@@ -156,11 +156,11 @@ def test_a_biased_hash_is_found() -> None:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: Part("a"), "split a: expected a share or a count"),
-        (lambda: Part("a", share=Fraction(1, 2), count=2), "one of them"),
-        (lambda: Part("a", share=Fraction(0)), "over 0% and at most 100%, got 0%"),
+        (lambda: Part("a"), "split a: expected either a share or a count"),
+        (lambda: Part("a", share=Fraction(1, 2), count=2), "either a share or a count"),
+        (lambda: Part("a", share=Fraction(0)), "above 0% and at most 100%, got 0%"),
         (lambda: Part("a", share=Fraction(3, 2)), "got 150%"),
-        (lambda: Part("a", share=Fraction(1, 2**65)), r"below 2\*\*-64"),
+        (lambda: Part("a", share=Fraction(1, 2**65)), r"at least 2\*\*-64"),
         (lambda: Part("a", count=0), "at least one record of split a, got 0"),
         (lambda: SplitPlan(parts=(Part("train", count=1),)), "each split once, got train twice"),
         (lambda: SplitPlan(parts=(), rest=None), "expected 1 to 255 splits"),
@@ -168,12 +168,12 @@ def test_a_biased_hash_is_found() -> None:
             lambda: SplitPlan(
                 parts=(Part("a", share=Fraction(3, 5)), Part("b", share=Fraction(1, 2)))
             ),
-            "100% at most, all together; got a 60%, b 50%",
+            "add up to at most 100%, got a 60%, b 50%",
         ),
         (lambda: SplitPlan(parts=(Part("a", count=1),), rest=None), "a split for the rest"),
         (
             lambda: SplitPlan(parts=(Part("a", share=Fraction(1, 3)),), rest=None),
-            "shares don't come to 100%",
+            "shares don't add up to 100%",
         ),
     ],
 )

@@ -45,5 +45,5 @@ def test_quotas_are_exact_beyond_64_bits() -> None:
 
 
 def test_more_than_is_there_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected counts of 3 records at most"):
+    with pytest.raises(ValueError, match="expected counts of at most 3 records"):
         quotas([2, 1], [2, 2])

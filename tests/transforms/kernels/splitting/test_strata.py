@@ -157,13 +157,14 @@ def test_a_stratified_subset_is_uniform() -> None:
 def test_more_than_is_there_is_refused() -> None:
     plan = SplitPlan(parts=(Part("train", count=50_000),), rest="test")
     with pytest.raises(
-        DataError, match=r"--counts=train=50000: the input has 35,123 records, fewer"
+        DataError,
+        match=r"--counts=train=50000: expected at least 50,000 records, the input has 35,123",
     ):
         Strata.of(plan, "label", Labels((b"0", b"1"), (18_575, 16_548)))
     found = FirstContents(SplitPlan(parts=(Part("a", count=3), Part("b", count=4))))
     found.add(*hashes_of(numbered(3) * 2))
     with pytest.raises(
-        DataError, match=r"--counts=a=3,b=4: the input has 6 records, fewer than the 7"
+        DataError, match=r"--counts=a=3,b=4: expected at least 7 records, the input has 6"
     ):
         found.require_enough()
     found.add(*hashes_of(numbered(1)))
@@ -171,7 +172,7 @@ def test_more_than_is_there_is_refused() -> None:
     beside = SplitPlan(parts=(Part("a", count=30), Part("b", share=Fraction(1, 2))))
     shared = FirstContents(beside)
     shared.add(*hashes_of(numbered(30)))
-    with pytest.raises(DataError, match=r"the input has \d+ records beside the shares, fewer"):
+    with pytest.raises(DataError, match=r"records beside the shares, the input has \d+"):
         shared.require_enough()
 
 

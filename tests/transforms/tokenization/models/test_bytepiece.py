@@ -127,20 +127,23 @@ def key(piece: bytes) -> str:
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"YQ": [3, "a", 1]}, "the key 'YQ' is not base64 of a piece"),
-        ({"": [3, "a", 1]}, "the key '' is not base64 of a piece"),
-        ({"é": [3, "a", 1]}, "the key 'é' is not base64 of a piece"),
+        ({"YQ": [3, "a", 1]}, "base64 of at least one byte, got 'YQ'"),
+        ({"": [3, "a", 1]}, "base64 of at least one byte, got ''"),
+        ({"é": [3, "a", 1]}, "base64 of at least one byte, got 'é'"),
         (
             {key(b"a"): [3, "a", 1], key(b"b"): 5},
-            r"the entry of 'Yg==' is not \[id, text, count\]: 5",
+            r"expected \[id, text, count\] for 'Yg==', got 5",
         ),
-        ({key(b"a"): [2, "a", 1]}, "the id of 'YQ==' is 2; expected an integer of 3"),
-        ({key(b"a"): ["3", "a", 1]}, "the id of 'YQ==' is '3'"),
-        ({key(b"a"): [2**31, "a", 1]}, "the id of 'YQ==' is 2147483648"),
-        ({key(b"a"): [3, "a", 0]}, "the count of 'YQ==' is 0; expected a positive integer"),
-        ({key(b"a"): [3, "a", 1.5]}, "the count of 'YQ==' is 1.5"),
-        ({key(b"a"): [3, "a", True]}, "the count of 'YQ==' is True"),
-        ({key(b"a"): [3, "a", 1], key(b"b"): [3, "b", 1]}, "b'a' and b'b' share the id 3"),
+        ({key(b"a"): [2, "a", 1]}, "expected an id of 3 .* for 'YQ==', got 2"),
+        ({key(b"a"): ["3", "a", 1]}, "for 'YQ==', got '3'"),
+        ({key(b"a"): [2**31, "a", 1]}, "for 'YQ==', got 2147483648"),
+        ({key(b"a"): [3, "a", 0]}, "expected a positive integer as the count of 'YQ==', got 0"),
+        ({key(b"a"): [3, "a", 1.5]}, "the count of 'YQ==', got 1.5"),
+        ({key(b"a"): [3, "a", True]}, "the count of 'YQ==', got True"),
+        (
+            {key(b"a"): [3, "a", 1], key(b"b"): [3, "b", 1]},
+            "expected different ids, got 3 for b'a' and b'b'",
+        ),
     ],
 )
 def test_entries_that_are_wrong_are_named(entries: dict[str, Any], message: str) -> None:

@@ -121,13 +121,15 @@ def test_another_symbol_for_newlines() -> None:
 def test_symbols_that_a_model_lacks_are_refused() -> None:
     model = unigram.load("old.model", trained(user_defined_symbols=(cpm.SPACE,)))
     with pytest.raises(
-        UsageError, match=r"old.model: the symbol for newlines, '▃' \(U\+2583\), is no"
+        UsageError, match=r"old.model: the symbol for newlines, '▃' \(U\+2583\), isn't a piece"
     ):
         cpm.with_whitespace(model)
-    with pytest.raises(UsageError, match=r"the symbol for spaces, .*this isn't a CPM model"):
+    with pytest.raises(UsageError, match=r"the symbol for spaces, .*pass a CPM model"):
         cpm.with_whitespace(unigram.load("x.model", trained()))
     for symbol in ("", " ", "\n", cpm.SPACE):
-        with pytest.raises(UsageError, match="expected one that is no white space"):
+        with pytest.raises(
+            UsageError, match="expected a symbol for newlines that isn't white space"
+        ):
             cpm.with_whitespace(small(), newline=symbol)
 
 

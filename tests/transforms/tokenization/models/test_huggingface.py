@@ -341,10 +341,10 @@ def edited(**changes: Any) -> dict[str, Any]:
     [
         ({"model": {}}, "x.json: the tokenizers package can't read this file"),
         ({"model": {"type": "Bigram"}}, "x.json: the tokenizers package can't read this file"),
-        (lambda: edited(vocab=[], unk_id=None), "a unigram model needs pieces"),
+        (lambda: edited(vocab=[], unk_id=None), "expected a unigram model with pieces"),
         (
             lambda: edited(vocab=[["<unk>", 0.0], ["a", -1.0], ["<0x41>", -2.0]], unk_id=0),
-            r"byte_fallback with 1 of 256 byte pieces \(<0x00> is the first that is missing\)",
+            r"256 byte pieces with byte_fallback, got 1 \(<0x00> is the first one missing\)",
         ),
         (
             lambda: json.loads(written("converted")) | {"added_tokens": [added("<0x41>", 5000)]},

@@ -80,7 +80,8 @@ def test_raw_bytes_are_for_bytepiece(tmp_path: Path) -> None:
     assert model.normalizer([b"\xff\n\xfe"]).of_record(0) == [b"\xff\n", b"\xfe"]
     path.write_bytes(trained())
     with pytest.raises(
-        UsageError, match="a SentencePiece unigram model needs text; only BytePiece"
+        UsageError,
+        match="a SentencePiece unigram model needs text; leave raw out, because only BytePiece",
     ):
         load(str(path), raw=True)
 
@@ -89,7 +90,8 @@ def test_cpms_white_space_is_for_sentencepiece(tmp_path: Path) -> None:
     path = tmp_path / "m"
     path.write_bytes(bytepiece_json(ALL_BYTES))
     with pytest.raises(
-        UsageError, match="a BytePiece model; CPM's white space is for SentencePiece"
+        UsageError,
+        match="expected a SentencePiece unigram model for CPM's white space, got a BytePiece model",
     ):
         load(str(path), whitespace="cpm")
 
@@ -97,16 +99,16 @@ def test_cpms_white_space_is_for_sentencepiece(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "not a model: the file is empty; expected a BytePiece model"),
-        (b"hello, world\n", "not a model: .*; expected a BytePiece model"),
-        (b'{"a": ', "not a model: it begins as JSON and isn't"),
-        (b"{" * 100_000, "not a model: it begins as JSON and isn't"),
+        (b"", "not a model: the file is empty; pass a BytePiece model"),
+        (b"hello, world\n", "not a model: .*; pass a BytePiece model"),
+        (b'{"a": ', "not a model: it begins like JSON, but isn't"),
+        (b"{" * 100_000, "not a model: it begins like JSON, but isn't"),
         (b'{"version": "1.0"}', "not a model: JSON of another kind"),
         (b"{}", "not a model: JSON of another kind"),
-        (b"PK\x03\x04 and nothing", "a damaged zip"),
+        (b"PK\x03\x04 and nothing", "expected a zip without a password that isn't damaged"),
         (zipped(), "not a model"),
-        (zipped(("a", b"1"), ("b", b"2")), r"a zip with 2 files \(a, b\); expected one model"),
-        (zipped(("a", b"{}"))[:-30], "a damaged zip"),
+        (zipped(("a", b"1"), ("b", b"2")), r"expected one model in the zip, got 2 files \(a, b\)"),
+        (zipped(("a", b"{}"))[:-30], "expected a zip without a password that isn't damaged"),
     ],
 )
 def test_what_is_no_model_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
@@ -125,7 +127,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     ):
         load(str(tmp_path))
     (tmp_path / "vocab.json").touch()
-    with pytest.raises(UsageError, match=r"it holds vocab\.json\); expected a BytePiece"):
+    with pytest.raises(UsageError, match=r"it holds vocab\.json\); pass a BytePiece"):
         load(str(tmp_path))
 
 
@@ -142,12 +144,12 @@ def test_a_folder_stands_for_the_tokenizer_json_in_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "what"),
     [
-        ("vocab.json", '{"a": 0, "b": 1}', "a vocabulary alone .*give the tokenizer.json beside"),
-        ("merges.txt", "#version: 0.2\nĠ t\nh e\n", "the merges of a BPE model alone"),
-        ("merges.txt", "Ġ t\nh e\n", "the merges of a BPE model alone"),
-        ("vocab.txt", "[PAD]\n[unused0]\n[UNK]\n", "a WordPiece vocabulary alone"),
-        ("x.vocab", "<unk>\t0\n<s>\t0\n▁a\t-2.3\n", "pieces .*give the .model beside it"),
-        ("tokenizer_config.json", '{"tokenizer_class": "X"}', "settings and no vocabulary; give"),
+        ("vocab.json", '{"a": 0, "b": 1}', "only a vocabulary .*pass the tokenizer.json beside"),
+        ("merges.txt", "#version: 0.2\nĠ t\nh e\n", "only the merges of a BPE model"),
+        ("merges.txt", "Ġ t\nh e\n", "only the merges of a BPE model"),
+        ("vocab.txt", "[PAD]\n[unused0]\n[UNK]\n", "only a WordPiece vocabulary"),
+        ("x.vocab", "<unk>\t0\n<s>\t0\n▁a\t-2.3\n", "pieces .*pass the .model beside it"),
+        ("tokenizer_config.json", '{"tokenizer_class": "X"}', "settings and no vocabulary; pass"),
         ("config.json", '{"model_type": "gpt2"}', "a model's config.json"),
         ("special_tokens_map.json", '{"eos_token": "</s>"}', "a special_tokens_map.json"),
     ],
@@ -165,11 +167,12 @@ def test_a_name_on_the_hub_is_told_from_a_path(
     monkeypatch.chdir(tmp_path)
     for name, folder in (("gpt2", "gpt2"), ("org/some-model.v2", "some-model.v2")):
         with pytest.raises(
-            UsageError, match=rf"hf download {name} tokenizer\.json --local-dir {folder}, and pass"
+            UsageError,
+            match=rf"hf download {name} tokenizer\.json --local-dir {folder}\), and pass",
         ):
             load(name)
     for name in ("model.json", "./gpt2", "a/b/c", "/gpt2"):
-        with pytest.raises(UsageError, match="there is no such file; expected a BytePiece model"):
+        with pytest.raises(UsageError, match="there is no such file; pass a BytePiece model"):
             load(name)
 
 
@@ -182,5 +185,5 @@ def test_a_file_too_large_for_a_model_is_not_read(
     with pytest.raises(UsageError, match="not a model: over 1,048,576 bytes"):
         load(str(path))
     path.write_bytes(zipped(("m", bytes(2 << 20))))
-    with pytest.raises(UsageError, match="m unpacks to 2,097,152 bytes, which is no model"):
+    with pytest.raises(UsageError, match="m unpacks to 2,097,152 bytes, which isn't a model"):
         load(str(path))

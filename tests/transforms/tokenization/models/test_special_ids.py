@@ -135,8 +135,8 @@ def test_an_end_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
     bare = Tokenizer(models.WordLevel({"a": 0, "b": 1}, unk_token="b"))
     for config, asked, message in (
         (None, None, "expected a model that has eos, .*pass --eos_token=TEXT"),
-        (None, "<eos>", "--eos_token=<eos>: .*has no token that is written so"),
-        (None, "2", "--eos_token gives the id 2, and the ids of .* end at 1"),
+        (None, "<eos>", "--eos_token=<eos>: .*which has none written like this"),
+        (None, "2", "--eos_token gives the id 2, but the ids of .* end at 1"),
         ('{"eos_token": "x"}', None, "tokenizer_config.json beside .* says eos_token 'x'"),
         ("[]", None, r"tokenizer_config.json: expected a JSON object"),
         ("{", None, r"tokenizer_config.json: expected a JSON object"),

@@ -57,17 +57,17 @@ def test_ids_of_a_pattern_of_ones_own_are_tiktokens() -> None:
 def test_a_pattern_that_leaves_text_out_is_an_error_and_no_loss() -> None:
     tokenizer = Tokenizer(model_of(r"\w+"))
     assert tokenizer.decode(tokenizer.encode("ab")) == "ab"
-    with pytest.raises(DataError, match=r"record 1 .* have 2 of 3 bytes"):
+    with pytest.raises(DataError, match=r"record 1 .* cover only 2 of 3 bytes"):
         tokenizer.encode(["ab", "a b"])
     assert list(tokenizer.find_unencodable(pack(["ab", "a b", "", "c"]))) == [1]
-    with pytest.raises(DataError, match=r"record 1 .* have 2 of 3 bytes"):
+    with pytest.raises(DataError, match=r"record 1 .* cover only 2 of 3 bytes"):
         tokenizer.encode(["ab", "a b"], sampling=Sampling(law="uniform"))
 
 
 def test_what_samples_cuts_as_tiktoken_does_or_not_at_all() -> None:
     tokenizer = Tokenizer(model_of(r"\p{N}{1,3}+|\P{N}"))
     assert tokenizer.encode("12345")
-    with pytest.raises(UsageError, match="for any number of such groups"):
+    with pytest.raises(UsageError, match=r"expected a pattern without }\+"):
         tokenizer.encode("12345", sampling=Sampling(law="bpe_dropout"))
 
 
@@ -91,7 +91,9 @@ def test_a_published_name_says_the_pattern(tmp_path: Path) -> None:
     assert (model.size, model.special.eos) == (100277, 100257)
     assert model.token_id("<|endoftext|>") == 100257
     assert model.decode([100257]) == "<|endoftext|>"
-    with pytest.raises(DataError, match="token 1 is 99999, which is neither a rank nor a special"):
+    with pytest.raises(
+        DataError, match="expected ids that are ranks or special tokens, got 99999 at place 1"
+    ):
         model.decode([1, 99999])
     model = load(str(path), pattern="o200k")
     assert isinstance(model, tiktoken_bpe.TiktokenBPE)

@@ -163,9 +163,11 @@ def test_a_loaded_model_can_be_pickled() -> None:
 
 def test_ids_of_another_model_are_refused() -> None:
     model = unigram.load("x.model", trained())
-    with pytest.raises(DataError, match=rf"token 1 is {model.size}, and the model's ids end at"):
+    with pytest.raises(
+        DataError, match=rf"expected ids of 0 to {model.size - 1}, got {model.size} at place 1"
+    ):
         model.decode([1, model.size])
-    with pytest.raises(DataError, match="token 0 is -1"):
+    with pytest.raises(DataError, match="got -1 at place 0"):
         model.decode([-1])
 
 
@@ -174,17 +176,17 @@ def test_ids_of_another_model_are_refused() -> None:
     [
         (
             b"no model at all",
-            "x.model: not a model: it is cut off, or no message of protocol",
+            "x.model: not a model: it is truncated, or isn't a protocol",
         ),
         (
             sentencepiece_file([("<unk>", 0, UNKNOWN), ("a", 0, NORMAL)])[:-3],
-            "not a model: it is cut off",
+            "not a model: it is truncated",
         ),
-        (b"\xff" * 30, "not a model: it is cut off"),
+        (b"\xff" * 30, "not a model: it is truncated"),
         (sentencepiece_file([]), "not a model: it has no pieces"),
         (
             sentencepiece_file([("<unk>", 0, UNKNOWN), ("a", 0, NORMAL)], model_type=3),
-            "x.model: a SentencePiece word model; of .model files unigram and BPE ones are taken",
+            "x.model: expected a unigram or BPE model in a .model file, got a SentencePiece word model",
         ),
         (
             sentencepiece_file([("<unk>", 0, UNKNOWN), ("a", float("nan"), NORMAL)]),
