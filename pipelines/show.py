@@ -185,7 +185,7 @@ def _prepared(
         if rows.sources is not None and len(rows.sources):
             about.append(f"of source {_name_of(chosen.dataset.sources, int(rows.sources[0]))}")
         if not texts.decodes:
-            about.append(f"ids alone, as {texts.why}")
+            about.append(f"not decoded: {texts.why}")
         ids, lengths, kept = rows.ids.tolist(), rows.lengths.tolist(), _kept(rows.kept)
         data = _place(number, chosen.split, place) | {"epoch": chosen.epoch, "format": chosen.form}
         yield _Shown(
@@ -252,7 +252,7 @@ def _records(manifest: Manifest, folder: str, flags: _Flags, lines: TokenLines) 
             continue
         texts = texts or _texts_of(manifest, folder, flags.tokenizer)
         column = _token_column(manifest)
-        head += f": {len(ids):,} ids" + ("" if texts.decodes else f", ids alone, as {texts.why}")
+        head += f": {len(ids):,} ids" + ("" if texts.decodes else f", not decoded: {texts.why}")
         kept = {name: value for name, value in found.items() if name != column}
         lengths = found.get(_LENGTHS)  # of packed rows that were shuffled
         if not isinstance(lengths, np.ndarray) or lengths.sum() != len(ids):

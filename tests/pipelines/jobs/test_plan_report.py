@@ -82,7 +82,7 @@ def test_what_does_not_fit_is_said_and_refused(
     assert plan(*flags) == 2
     captured = capsys.readouterr()
     assert "DOES NOT FIT" in captured.out
-    assert "are free" in captured.err
+    assert "of free space for" in captured.err
     assert "--spill_compression" not in captured.err, "the shards alone don't fit"
     rooms = [line for line in captured.out.splitlines() if line.startswith("room")]
     assert ["-" in line.partition(": ")[2] for line in rooms] == [False, False]
@@ -205,7 +205,7 @@ def test_where_a_source_was_not_drawn_at_all_nothing_is_said_of_how_often_anothe
     None
 ):
     (line,) = unused_warning(["big", "tiny"], [20_000, 2], [0, 2])
-    assert "pass --stop=all_exhausted to use all, or give tiny less weight" in line
+    assert "pass --stop=all_exhausted to use all, or lower the weight of tiny" in line
     (line,) = unused_warning(["big", "tiny"], [20_000, 2], [1, 2])
     assert "all, which repeats tiny about 20,000 times, or" in line
 
@@ -227,7 +227,7 @@ def test_what_tokens_take_is_reckoned_by_their_width(
     )
     assert pipelines.tokenize.main(flags) == 2
     said = capsys.readouterr().err
-    assert "make room" in said
+    assert "free some space" in said
     assert "--spill_compression" not in said
 
 
