@@ -105,6 +105,14 @@ class _Flags(BaseModel):
     as_json: bool = make_flag(False, RUN, JSON_HELP, brief="print one JSON object")
 
 
+class _Console(Console):
+    """A console that leaves it to ``run_main`` what a reader who has gone means."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise what rich is handling just now."""
+        raise  # noqa: PLE0704
+
+
 class _Shown(NamedTuple):
     """A row: what is said above it, what is shown of it, and the same for ``--json``."""
 
@@ -335,7 +343,7 @@ def run(argv: Sequence[str], **given: Any) -> AnyManifest:
         notes=NOTES,
         common=("row", "split", "epoch", "format", "tokenizer", "full", "debug"),
     )
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = _Console(highlight=False, markup=False, emoji=False)
     with access(flags.storage_options, flags.codec_module):
         return show(folder, flags, console)
 

@@ -178,6 +178,29 @@ def test_a_mixture_that_leaves_most_records_unused_is_warned_of_before_and_after
             assert "--stop=all_exhausted to use all, which repeats tiny about 11 times" in line
 
 
+@pytest.mark.parametrize(
+    ("counts", "flags", "used_up"),
+    [
+        ((870, 660, 495), ["--weights=a=2,b=0.1,c=0.33"], "a"),
+        ((870, 660, 495), ["--repeats=a=1.1,b=1.1,c=7"], "c"),
+    ],
+)
+def test_a_source_that_is_used_up_leaves_nothing_unused_whatever_floats_make_of_it(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    counts: tuple[int, ...],
+    flags: list[str],
+    used_up: str,
+) -> None:
+    for name, count in zip("abc", counts, strict=True):
+        (tmp_path / f"{name}.txt").write_text("".join(f"{n + 1}\n" for n in range(count)))
+    inputs = [f"--input={name}={tmp_path / name}.txt" for name in "abc"]
+    pipelines.shuffle.run([*inputs, *flags, f"--output={tmp_path / 'o'}", "--plan"])
+    mixture = capsys.readouterr().out.partition("mixture")[2]
+    (line,) = (line for line in mixture.splitlines() if line.startswith(f"{used_up} "))
+    assert line.endswith(" ~0"), line
+
+
 def test_where_a_source_was_not_drawn_at_all_nothing_is_said_of_how_often_another_would_be() -> (
     None
 ):
