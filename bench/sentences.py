@@ -4,8 +4,9 @@
     python bench/sentences.py --list     and the sentences, longest first
 
 Prose alone counts: no code, no headings, and of tables the cells that end with a full stop or have
-four words of letters. Code is what is fenced (tests/docs lets no other code pass). A word is what stands between blanks; an inline code span, a link's
-address and a figure with its unit count as one word each.
+four words of letters. Code is what is fenced (tests/docs lets no other code pass). A word is what
+stands between blanks; an inline code span, a link's address and a figure with its unit count as one
+word each.
 """
 
 from __future__ import annotations
