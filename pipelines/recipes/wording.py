@@ -122,6 +122,20 @@ def write_count(count: int, word: str, *, plural: str = "s") -> str:
     return f"{count:,} {word}{'' if count == 1 else plural}"
 
 
+def write_epochs(epochs: Sequence[int], *, most: int) -> str:
+    """Write which epochs there are: a range, or ``most`` of them where they aren't consecutive.
+
+    >>> write_epochs([3], most=2), write_epochs(range(14), most=2), write_epochs([0, 2, 5], most=2)
+    ('epoch 3', 'epochs 0 to 13', 'epochs 0, 2 and 1 more')
+    """
+    if len(epochs) == 1:
+        return f"epoch {epochs[0]}"
+    if epochs and list(epochs) == list(range(epochs[0], epochs[0] + len(epochs))):
+        return f"epochs {epochs[0]} to {epochs[-1]}"
+    more = f" and {len(epochs) - most:,} more" if len(epochs) > most else ""
+    return f"epochs {', '.join(map(str, epochs[:most]))}{more}"
+
+
 def write_list(words: Sequence[str]) -> str:
     """Write several words as one would say them.
 
