@@ -22,7 +22,7 @@ from rich.text import Text
 from tests.terminal import frames, plain, run_on_terminal
 
 COLUMNS = 100
-FLAGS = ["--input=corpus.jsonl", "--output=shuffled", "--memory=1GiB"]
+FLAGS = ["--input=corpus.jsonl", "--output=out", "--memory=1GiB"]
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def half_way(printed: str) -> list[str]:
     """Return the frame in which the part that is written is nearest to a half."""
 
     def distance(frame: list[str]) -> int:
-        written = re.search(r"^write .* (\d+)%", plain("\n".join(frame)), re.MULTILINE)
+        written = re.search(r"^writing .* (\d+)%", plain("\n".join(frame)), re.MULTILINE)
         return abs(int(written[1]) - 50) if written else 100
 
     return min(frames(printed), key=distance)

@@ -121,7 +121,7 @@ def corpus(args: argparse.Namespace, folder: Path, size: float) -> Path:
     if getattr(args, "input", None) is not None:
         return Path(args.input).resolve()
     if not args.seed_file.exists():
-        raise SystemExit(f"{args.seed_file}: not found; give --seed_file=FILE.jsonl")
+        raise SystemExit(f"{args.seed_file}: not found; pass --seed_file=FILE.jsonl")
     output = folder / f"corpus-{size:.0f}.jsonl"
     say(f"making {output.name}")
     write_corpus(seed_file=args.seed_file, size=int(size), output=output)

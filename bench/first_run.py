@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--laws", default="off,exact,viterbi_sampling,nbest")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
-    print("law: first run, wall and CPU s; second run, wall and CPU s; kernels kept")
+    print("sampling method: first run, wall and CPU s; second run, wall and CPU s; kernels kept")
     for law in args.laws.split(","):
         first, second, kept = [], [], 0
         for _ in range(args.rounds):

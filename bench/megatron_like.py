@@ -40,7 +40,7 @@ def main() -> None:
     )
     parser.add_argument("--input", type=Path, required=True, help="JSON lines with a field text")
     parser.add_argument("--model", required=True, help="a tokenizer.json")
-    parser.add_argument("--eod", required=True, help="the token behind every document")
+    parser.add_argument("--eod", required=True, help="the token after every document")
     parser.add_argument("--prefix", type=Path, required=True, help="OUT of OUT.bin and OUT.idx")
     args = parser.parse_args()
     os.environ["RAYON_NUM_THREADS"] = "1"

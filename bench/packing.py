@@ -38,7 +38,7 @@ from transforms.kernels.arrays import I64, U16, U64, offsets_of
 from transforms.kernels.packing.conservation import hash_documents, rest_of, row_hashes
 from transforms.kernels.packing.counts import count_window
 from transforms.kernels.packing.fill import fill
-from transforms.kernels.packing.pack import RowScanner, count_rows, pack
+from transforms.kernels.packing.pack import RowScanner, pack
 from transforms.kernels.packing.rows import Packing
 from transforms.kernels.randomness import derive, record_keys
 
@@ -130,7 +130,6 @@ def works(documents: Documents) -> dict[str, Callable[[], object]]:
     joined, fitted = PACKINGS["concat"], PACKINGS["best_fit"]
     out["plain Python: concat"] = lambda: join_plainly(documents, joined)
     out["plain Python: best_fit"] = lambda: fit_plainly(documents, fitted)
-    out["count_rows of best_fit"] = lambda: count_rows(lengths, fitted)
     out["count_window of best_fit"] = lambda: count_window(lengths, fitted, key=KEY)
     scanned = np.tile(lengths + 1, 50)
     cut = PACKINGS["concat, ends at cuts"]

@@ -106,7 +106,7 @@ def count_contents(asked: int, contents: int, labels: int | None) -> None:
     seconds = time.process_time() - begin
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     common.header(
-        "asked", "contents", "labels", "s per million", "MiB more", "bytes per record asked"
+        "requested", "contents", "labels", "s per million", "MiB more", "bytes per record requested"
     )
     common.row(
         f"{asked:,}",

@@ -20,6 +20,7 @@ for _package in (pipelines, transforms):
     _file = _package.__file__ or next(iter(_package.__path__))
     if _ROOT not in Path(_file).resolve().parents:
         raise ImportError(
-            f"dovetail: expected its own package {_package.__name__}, but another one of this name was "
-            f"imported before, from {_file}; rename that one, as a process has only one of a name"
+            f"dovetail: expected its own package {_package.__name__}, but another package of "
+            f"this name was imported before, from {_file}; rename that one, because a "
+            "process can have only one"
         )

@@ -289,7 +289,7 @@ def _run(
             others[keyword] = _plain(value)
         elif name in given:
             both = " and ".join(sorted(key for key in keywords if names.get(key) == name))
-            raise UsageError(f"{both} say the same; leave one of them out")
+            raise UsageError(f"{both} mean the same; pass only one of them")
         else:
             refuse_truth(name, value, Origin(), kind)
             given[name] = _plain(value)

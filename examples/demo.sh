@@ -70,4 +70,4 @@ dovetail show "$out/ready" --format=parquet --row=0
 say "6. Verify"
 for i in shuffled mixed tokens texts ready; do dovetail verify "$out/$i"; done
 
-say "Done. The five datasets are in $out. Each manifest.json has the digests that prove it."
+say "Done. The five datasets are in $out. Each manifest.json lists the digests that dovetail verify checked."

@@ -87,8 +87,8 @@ def _prepare(
             + (
                 "--text_field or --bytes says that the input is text; leave one of them out"
                 if recipe.of_text
-                else "the first input file isn't rows with such a column, of lists of integers; leave "
-                "it out if the input is text"
+                else "the first input file has no such column of lists of integers; leave it "
+                "out if the input is text"
             )
         )
     elif ids is None:

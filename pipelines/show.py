@@ -103,6 +103,14 @@ class _Flags(BaseModel):
     as_json: bool = make_flag(False, RUN, JSON_HELP, brief="print one JSON object")
 
 
+class _Console(Console):
+    """A console that leaves it to ``run_main`` what a reader who has gone means."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise what rich is handling just now."""
+        raise  # noqa: PLE0704
+
+
 class _Shown(NamedTuple):
     """A row: what is said above it, what is shown of it, and the same for ``--json``."""
 
@@ -175,7 +183,7 @@ def _prepared(
         if rows.sources is not None and len(rows.sources):
             about.append(f"of source {_name_of(chosen.dataset.sources, int(rows.sources[0]))}")
         if not texts.decodes:
-            about.append(f"ids alone, as {texts.why}")
+            about.append(f"not decoded: {texts.why}")
         ids, lengths, kept = rows.ids.tolist(), rows.lengths.tolist(), _kept(rows.kept)
         data = _place(number, chosen.split, place) | {"epoch": chosen.epoch, "format": chosen.form}
         yield _Shown(
@@ -242,7 +250,7 @@ def _records(manifest: Manifest, folder: str, flags: _Flags, lines: TokenLines) 
             continue
         texts = texts or _texts_of(manifest, folder, flags.tokenizer)
         column = _token_column(manifest)
-        head += f": {len(ids):,} ids" + ("" if texts.decodes else f", ids alone, as {texts.why}")
+        head += f": {len(ids):,} ids" + ("" if texts.decodes else f", not decoded: {texts.why}")
         kept = {name: value for name, value in found.items() if name != column}
         lengths = found.get(_LENGTHS)  # of packed rows that were shuffled
         if not isinstance(lengths, np.ndarray) or lengths.sum() != len(ids):
@@ -333,7 +341,7 @@ def run(argv: Sequence[str], **given: Any) -> AnyManifest:
         notes=NOTES,
         common=("row", "split", "epoch", "format", "tokenizer", "full"),
     )
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = _Console(highlight=False, markup=False, emoji=False)
     with access(flags.storage_options, flags.codec_module):
         return show(folder, flags, console)
 

@@ -104,7 +104,9 @@ def _without_zero_weights(recipe: Recipe) -> Recipe:
     out = [name for name, weight in (recipe.weights or {}).items() if weight == 0]
     if not out:
         return recipe
-    LOG.info("%s: not read, as the weight is zero", write_list([f"source {name}" for name in out]))
+    LOG.info(
+        "%s: not read, because its weight is zero", write_list([f"source {name}" for name in out])
+    )
     kept = {name: urls for name, urls in recipe.sources.items() if name not in out}
     weights = {name: weight for name, weight in (recipe.weights or {}).items() if name not in out}
     return recipe.model_copy(update={"sources": kept, "weights": weights})
@@ -121,8 +123,8 @@ def _refuse_mixture(job: Job) -> None:
     for name, records in zip(mixture.sources, amounts.records, strict=True):
         if mixture.is_weighted and not records:
             raise UsageError(
-                f"source {name}: expected records in a source that has a weight, its files are empty; "
-                "give it a weight of 0, or leave it out"
+                f"source {name} has a weight, but its files are empty; set its weight to 0, "
+                "or leave it out"
             )
     expected = job.expected_records
     if ends_with_a_source(job.recipe.model_dump()):
@@ -131,8 +133,8 @@ def _refuse_mixture(job: Job) -> None:
     for name, have, used in zip(mixture.sources, amounts.records, expected, strict=True):
         if mixture.is_weighted and used > MANY_PASSES * have:
             LOG.warning(
-                "source %s will be repeated about %.1f times; pass --stop=first_exhausted to end before "
-                "any source repeats, or give it less weight",
+                "source %s will be repeated about %.1f times; pass --stop=first_exhausted to "
+                "end before any source repeats, or lower its weight",
                 name,
                 used / have,
             )
@@ -142,8 +144,9 @@ def _warn_of_shards(job: Job) -> None:
     mean = int(sum(job.expected_bytes)) // job.shards
     if job.shards > MANY_SHARDS and mean < TINY_SHARD:
         LOG.warning(
-            "about %s of %s each would be written: so many small files are slow to write and to read; "
-            "raise --shard_records or lower --num_shards, or pass neither for shards of 256 MiB",
+            "this would write about %s of %s each, and many small files are slow to write "
+            "and to read; raise --shard_records or lower --num_shards, or pass neither for "
+            "shards of 256 MiB",
             write_count(job.shards, "shard"),
             write_bytes(mean),
         )

@@ -92,8 +92,9 @@ def _prepare(
         shards = count_shards(contents.bytes, recipe.bytes_of_shard)
         if shards > MOST_SHARDS:
             raise UsageError(
-                f"--shard_size={recipe.shard_size}: expected a size that makes {MOST_SHARDS:,} shards "
-                f"at most of {contents.bytes:,} bytes, got one that makes {shards:,}; give a larger one"
+                f"--shard_size={recipe.shard_size}: expected a size that makes at most "
+                f"{MOST_SHARDS:,} shards of {contents.bytes:,} bytes, got one that makes "
+                f"{shards:,}; pass a larger one"
             )
     plan = make_plan(
         input_bytes=contents.bytes,

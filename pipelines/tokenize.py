@@ -106,8 +106,8 @@ def _prepare(
     else:
         if contents.schema is not None:
             raise InputError(
-                "--text_field='': the input holds rows; expected the name of a column of "
-                f"{', '.join(contents.schema.names[:8])}"
+                "--text_field='': the input holds rows; expected the name of one of their "
+                f"columns: {', '.join(contents.schema.names[:8])}"
             )
         schema = _schema(work.schema, contents.kept, recipe)
         form = replace(contents.form, schema=schema, records_are="rows")

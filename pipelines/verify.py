@@ -158,7 +158,9 @@ def run(argv: Sequence[str], **given: Any) -> AnyManifest:
         differ = "1 thing differs" if alone else f"{len(problems)} things differ"
         remedy = "make the dataset again"
         if all(problem.endswith(EXTRA) for problem in problems):
-            remedy = f"remove {'it' if alone else 'them'}: all that the manifest lists is as it was"
+            remedy = (
+                f"remove {'it' if alone else 'them'}: everything that the manifest lists matches it"
+            )
         error = LosslessError(
             f"{folder}: {differ} from the manifest, the first: {problems[0]}; {remedy}"
         )

@@ -154,7 +154,7 @@ def _check_shards(manifest: PreparedManifest) -> list[str]:
             problems.append(f"manifest: no shard holds {_name(*group)}")
     for group, shards in groups.items():
         if group not in expected:
-            problems.append(f"manifest: shards hold {_name(*group)}, which it doesn't speak of")
+            problems.append(f"manifest: shards hold {_name(*group)}, which it doesn't mention")
         numbers = [shard.number for shard in shards]
         if numbers != list(range(len(shards))) or {s.of for s in shards} != {len(shards)}:
             problems.append(
@@ -227,7 +227,7 @@ def _check_beside(
             if path == level + layout.ABOUT:
                 problems += [f"{path}: {what}" for what in _differences(found, manifest, name)]
             elif found != text.encode():
-                problems.append(f"{path}: it doesn't list the shards that the manifest does")
+                problems.append(f"{path}: lists other shards than the manifest")
     return problems
 
 
@@ -239,11 +239,11 @@ def _differences(data: bytes, manifest: PreparedManifest, name: str) -> Sequence
         return [f"not JSON: {error}"]
     asked = manifest.formats[name]
     if not isinstance(found, dict):
-        return ["expected what the manifest says of the format, got something else"]
+        return ["expected a JSON object, got something else"]
     nothing = object()
     return [
         f"{field} is {json.dumps(found[field]) if field in found else 'missing'}, the manifest says "
-        f"{json.dumps(asked[field]) if field in asked else 'nothing of it'}"
+        f"{json.dumps(asked[field]) if field in asked else 'nothing about it'}"
         for field in sorted(found.keys() | asked.keys())
         if found.get(field, nothing) != asked.get(field, nothing)
     ]

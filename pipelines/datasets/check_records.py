@@ -142,7 +142,9 @@ def _tokens_of(block: pa.RecordBatch, column: str) -> int:
     try:
         return int(blocks.measures(block, column).sum())
     except (KeyError, pa.ArrowException, pa.ArrowNotImplementedError, AttributeError):
-        raise DataError(f"its rows have no lists in a column {column}, by the manifest") from None
+        raise DataError(
+            f"its rows have no column {column} of lists, which the manifest counts as tokens"
+        ) from None
 
 
 def _digest(
@@ -181,7 +183,7 @@ def _check_sums(manifest: Manifest, sums: dict[str, FileSums]) -> list[str]:
         problems.append("manifest: its shards' bytes don't add up to its total")
     for name in ("seed", "epoch"):
         if manifest.recipe.get(name, getattr(manifest, name)) != getattr(manifest, name):
-            problems.append(f"manifest: its {name} is not that of its recipe")
+            problems.append(f"manifest: its {name} differs from that of its recipe")
     splits = None if manifest.splits is None else [split.name for split in manifest.splits]
     problems += [
         f"manifest: {wrong}" for wrong in layout.misplaced([s.path for s in shards], splits)
@@ -204,9 +206,9 @@ def _check_sums(manifest: Manifest, sums: dict[str, FileSums]) -> list[str]:
             ("tokens", tokens.tokens, _tokens_in(manifest, tokens)),
         ):
             if have != want:
-                problems.append(f"manifest: tokens have {have} {what}, read were {want}")
+                problems.append(f"manifest: its tokens have {have} {what}, but {want} were read")
     elif total != digest_of(manifest.digest):
-        problems.append("manifest: what was read is not what was written, by its own account")
+        problems.append("manifest: by its own counts, what was written differs from what was read")
     return problems
 
 
@@ -241,12 +243,12 @@ def _check_mixture(manifest: Manifest) -> list[str]:
     if any(part.tokens is not None for part in parts) and (
         counted is None or tokens != counted.tokens
     ):
-        problems.append("manifest: its sources' tokens don't add up to all that were counted")
+        problems.append("manifest: its sources' tokens don't add up to its count of tokens")
     for part, source in zip(parts, manifest.sources, strict=True):
         read = digest_of(source.digest)
         if digest_of(part.written) + digest_of(part.unused) != read.times(part.passes_read):
             problems.append(
-                f"manifest: of source {part.source}, what was written and unused isn't what "
+                f"manifest: source {part.source}: written and unused records aren't what "
                 f"{part.passes_read} passes read"
             )
         shares: tuple[tuple[str, float, float], ...] = (
@@ -258,7 +260,8 @@ def _check_mixture(manifest: Manifest) -> list[str]:
         for what, says, has in shares:
             if abs(says - has) > _SAME:
                 problems.append(
-                    f"manifest: source {part.source} has {has:.6f} of the {what}, not {says:.6f}"
+                    f"manifest: source {part.source} has {has:.6f} of the {what}, the "
+                    f"manifest says {says:.6f}"
                 )
         have = read.records or 1
         begun = {-(-part.written.records // have)}
@@ -276,13 +279,16 @@ def _check_asked(manifest: Manifest) -> list[str]:
     try:
         mixture = mixture_of(validate(Recipe, manifest.recipe))
     except UsageError as error:
-        return [f"manifest: its recipe is none that could be run: {error}"]
+        return [f"manifest: its recipe can't be run: {error}"]
     read = [source.digest for source in manifest.sources]
     tokens = tuple(part.tokens_read or 0 for part in manifest.mixture or [])
     amounts = Amounts(tuple(d.records for d in read), tuple(d.bytes for d in read), tokens)
     asked = asked_shares(mixture, amounts) or [None] * len(read)
     return [
-        f"manifest: source {part.source} was asked for as {part.asked}, by the recipe {share}"
+        (
+            f"manifest: source {part.source}: the requested share is {part.asked}, its recipe "
+            f"says {share}"
+        )
         for part, share in zip(manifest.mixture or [], asked, strict=False)
         if (part.asked is None) != (share is None)
         or abs((part.asked or 0.0) - (share or 0.0)) > _SAME

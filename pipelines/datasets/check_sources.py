@@ -46,7 +46,8 @@ def check_quarantine(manifest: AnyManifest, folder: str, sums: dict[str, FileSum
         files = sums[source.name].dropped
         if files.records != (source.dropped.records if source.dropped else 0):
             problems.append(
-                f"manifest: what the files of source {source.name} dropped doesn't add up to its sum"
+                f"manifest: the bad records of the files of source {source.name} don't add "
+                "up to its total"
             )
     return problems
 

@@ -22,7 +22,7 @@ def check_splits(splits: Sequence[SplitEntry], manifest: Manifest, read: Digest)
     """
     names = [split.name for split in splits]
     if len(set(names)) < len(names):
-        yield f"manifest: a split comes twice among {', '.join(names)}"
+        yield f"manifest: a split is listed twice: {', '.join(names)}"
     for split in splits:
         shards = [s for s in manifest.shards if layout.split_of(s.path) == split.name]
         for what, says, have in (
@@ -37,7 +37,9 @@ def check_splits(splits: Sequence[SplitEntry], manifest: Manifest, read: Digest)
         yield "manifest: its splits don't add up to its digest"
     left_out = digest_of(manifest.left_out) if manifest.left_out else Digest()
     if Digest.total(digest_of(split.read) for split in splits) + left_out != read:
-        yield "manifest: what its splits hold of the input, and what was left out, isn't what was read"
+        yield (
+            "manifest: the input's records in its splits, and those left out, aren't what was read"
+        )
 
 
 def _check_written(split: SplitEntry, manifest: Manifest) -> Iterator[str]:
@@ -47,10 +49,11 @@ def _check_written(split: SplitEntry, manifest: Manifest) -> Iterator[str]:
         return
     if split.records != split.read.records:
         yield (
-            f"manifest: {split.name} has {split.records} records, and {split.read.records} of the input"
+            f"manifest: {split.name} has {split.records} records, but {split.read.records} "
+            "records of the input"
         )
     elif weighed is None and split.digest != split.read:
-        yield f"manifest: what {split.name} holds of the input isn't what was written of it"
+        yield f"manifest: the records written to {split.name} differ from those read for it"
 
 
 def check_like(manifest: Manifest, folder: str) -> Iterator[str]:
@@ -59,7 +62,7 @@ def check_like(manifest: Manifest, folder: str) -> Iterator[str]:
         return
     files = [LikeFileEntry.model_validate(file) for file in manifest.like.get("files", [])]
     if layout.LIKE_MODEL not in [file.path for file in files]:
-        yield f"manifest: it says what --like found, but nothing of {layout.LIKE_MODEL}"
+        yield f"manifest: it has a report of --like, but doesn't list {layout.LIKE_MODEL}"
     for file in files:
         try:
             with opened(folder, file.path) as found:

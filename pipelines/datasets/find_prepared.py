@@ -91,8 +91,9 @@ def prepared_row(folder: str, chosen: PreparedSplit, row: int) -> tuple[Place, R
         shard, inner = chosen.shards[0], 0
         if row:
             raise UsageError(
-                f"--row={row}: files of {chosen.form} don't say where a row of any length begins; leave "
-                "--row out to see how the first shard begins, or pass another --format"
+                f"--row={row}: {chosen.form} files don't record where rows of any length "
+                "begin; leave out --row to see the beginning of the first shard, or pass "
+                "another --format"
             )
     else:
         counts = [rows_in(shard) for shard in chosen.shards]

@@ -29,5 +29,5 @@ def find(
         if row < end:
             return shard, row - before
         before = end
-    there = f"they are counted from 0 to {before - 1}" if before else "there are none"
+    there = f"they are counted from 0 to {before - 1:,}" if before else "there are none"
     raise UsageError(f"--row={row}: there are {before:,} {what}; {there}")

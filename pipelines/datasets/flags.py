@@ -8,10 +8,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from pipelines.recipes.flag_errors import validate
-from pipelines.recipes.flag_parser import make_parser
+from pipelines.recipes.flag_parser import make_parser, refuse_rest
 from pipelines.recipes.help import COMMANDS
 from pipelines.recipes.store_options import refuse_secrets
-from transforms.errors import UsageError
 
 F = TypeVar("F", bound=BaseModel)
 
@@ -49,8 +48,7 @@ def parse(
     )
     parser.add_argument("folder", metavar="DIR")
     args, rest = parser.parse_known_args(list(argv))
-    if rest:
-        raise UsageError(f"{rest[0]}: unknown; expected one DIR, see --help")
+    refuse_rest(parser, rest)
     flags = {name: value for name, value in vars(args).items() if name in kind.model_fields}
     found = validate(kind, {**flags, **given})
     folder: str = args.folder

@@ -67,7 +67,7 @@ def _prepared(manifest: PreparedManifest, folder: str) -> Iterator[str]:
     epochs = ", ".join(map(str, manifest.epochs[:_MOST]))
     yield f"{folder}: prepared, {_made(manifest)}, seed {manifest.seed}, epochs {epochs}"
     rows = f"rows of {manifest.length:,} ids" if manifest.length else "rows of any length"
-    yield f"packing: {manifest.packing}, {rows}, of {manifest.ids:,} ids there can be"
+    yield f"packing: {manifest.packing}, {rows}; the vocabulary has {manifest.ids:,} ids"
     if manifest.model is not None:
         yield _model(manifest.model)
     for name, end in sorted(manifest.special.items()):

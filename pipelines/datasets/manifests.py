@@ -42,8 +42,8 @@ def read_manifest(folder: str) -> AnyManifest:
         content = json.loads(text)
         if not isinstance(content, dict) or content.get("format") != layout.FORMAT:
             raise DataError(
-                f'{url}: not a manifest of Dovetail (it has no "format": "{layout.FORMAT}"), but '
-                "another program's; there is nothing in it to verify"
+                f'{url}: not a manifest of Dovetail (it has no "format": "{layout.FORMAT}"); '
+                "another program wrote it, so Dovetail can't read this dataset"
             )
         require_versions(content, url)  # first: another version may have other fields
         if "prepared" in content:
@@ -52,10 +52,8 @@ def read_manifest(folder: str) -> AnyManifest:
         FileFormat.told(manifest.kind, manifest.compression)
     except (ValueError, RecursionError) as error:
         if not isinstance(error, ValidationError):
-            raise DataError(f"{url}: not a manifest that can be read: {error}") from None
+            raise DataError(f"{url}: the manifest can't be read: {error}") from None
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
-        raise DataError(
-            f"{url}: not a manifest that can be read: {where}: {first['msg']}"
-        ) from None
+        raise DataError(f"{url}: the manifest can't be read: {where}: {first['msg']}") from None
     return manifest

@@ -27,20 +27,22 @@ def check_splits(manifest: PreparedManifest, datasets: Mapping[str, Dataset]) ->
     for shard in manifest.shards:
         shards[shard.format, shard.split, shard.epoch].append(shard)
     if manifest.recipe.get("seed", manifest.seed) != manifest.seed:
-        problems.append("manifest: its seed is not that of its recipe")
+        problems.append("manifest: its seed differs from that of its recipe")
     first, many = manifest.recipe.get("epoch"), manifest.recipe.get("epochs")
     if isinstance(first, int) and isinstance(many, int):
         asked = [first + number for number in range(min(many, len(manifest.epochs) + 1))]
         if manifest.epochs != asked:
-            problems.append("manifest: its epochs are not those of its recipe")
+            problems.append("manifest: its epochs differ from those of its recipe")
     names = Counter((split.split, split.epoch) for split in manifest.splits)
-    problems += [f"manifest: the split {name} is there twice" for name, n in names.items() if n > 1]
+    problems += [
+        f"manifest: the split {name} is listed twice" for name, n in names.items() if n > 1
+    ]
     for split in manifest.splits:
         where = f"manifest: split {split.split}" + (
             f" of epoch {split.epoch}" if split.epoch is not None else ""
         )
         if split.epoch is not None and split.epoch not in manifest.epochs:
-            problems.append(f"{where}: that is none of its epochs, {manifest.epochs}")
+            problems.append(f"{where}: this epoch is none of {manifest.epochs}")
         problems += [f"{where}: {what}" for what in _check_stages(split)]
         ids = split.tokens - split.cut - split.dropped + split.special + split.filler
         padding = split.filler / max(ids, 1)
@@ -73,7 +75,7 @@ def check_splits(manifest: PreparedManifest, datasets: Mapping[str, Dataset]) ->
     known = [source.name for source in manifest.sources]
     used = {s.source for split in manifest.splits for stage in split.stages for s in stage.sources}
     problems += [
-        f"manifest: {name} is a source of a split, and none that was read"
+        f"manifest: {name} is a source of a split, but wasn't read"
         for name in sorted(used - set(known))
     ]
     return problems
@@ -102,15 +104,18 @@ def _check_formats(manifest: PreparedManifest) -> Iterator[str]:
     recipe = recipe_sha256(manifest.recipe)
     for name, about in manifest.formats.items():
         if about.get("recipe_sha256") not in (None, recipe):
-            yield f"{name}: it is of another recipe: SHA-256 {about['recipe_sha256']}, not {recipe}"
+            yield (
+                f"{name}: made by another recipe: SHA-256 {about['recipe_sha256']}, the "
+                f"manifest says {recipe}"
+            )
         model = None if manifest.model is None else manifest.model.get("sha256")
         if model is not None and about.get("tokenizer_sha256") not in (None, model):
-            yield f"{name}: it is of another tokenizer than the manifest"
+            yield f"{name}: made by another tokenizer than the manifest says"
         if about.get("vocab_size") not in (None, manifest.ids):
-            yield f"{name}: of {about['vocab_size']} ids, the manifest is of {manifest.ids}"
+            yield f"{name}: has {about['vocab_size']} ids, the manifest says {manifest.ids}"
         for role, end in manifest.special.items():
             if about.get(role) is not None and end.ids != [about[role]]:
-                yield f"{name}: {role} is {about[role]}, by the manifest's special ids {end.ids}"
+                yield f"{name}: {role} is {about[role]}, the manifest says {end.ids}"
 
 
 def _tokenized(split: SplitEntry) -> Sequence[SourceOfSplit]:

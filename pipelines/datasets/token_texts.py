@@ -99,7 +99,7 @@ def load_tokenizer(
     known = model or {}
     url = known.get("url") if instead is None else instead
     if not isinstance(url, str) or not url:
-        return TokenTexts(None, special, "the manifest names no tokenizer; --tokenizer names one")
+        return TokenTexts(None, special, "the manifest names no tokenizer; pass --tokenizer")
     if instead is None and (why := _why_not_opened(url, folder)):
         return TokenTexts(None, special, why)
     newline = recipe.get("newline_symbol")
@@ -129,11 +129,11 @@ def _why_not_opened(url: str, folder: str) -> str | None:
     """Say why a model that a manifest names isn't opened."""
     if not storage.is_local(url):
         same = not storage.is_local(folder) and _protocol(url) == _protocol(folder)
-        return None if same else f"{url} lies on a store of its own; --tokenizer={url} opens it"
+        return None if same else f"{url} is on another store; pass --tokenizer={url} to open it"
     path = storage.local_path(url)
     inside = os.path.join(path, WANTED) if os.path.isdir(path) else path
     if os.path.exists(inside) and not os.path.isfile(inside):
-        return f"{url} is no file"
+        return f"{url} isn't a file"
     return None
 
 

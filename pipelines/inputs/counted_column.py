@@ -34,12 +34,15 @@ def require_ids(schema: pa.Schema | None, column: str | None, *, name: str) -> N
     )
     if schema is None:
         raise InputError(
-            f"{expected}, got lines; tokenize them first, or let dovetail prepare do both, which "
-            "mixes texts by their tokens"
+            f"{expected}, got lines; tokenize them first, or use dovetail prepare, which "
+            "tokenizes texts and mixes them by tokens"
         )
     if column in schema.names:
-        raise InputError(f"{expected}, got {schema.field(column).type}; name it by --token_column")
+        raise InputError(
+            f"{expected}, got {schema.field(column).type}; name the column with --token_column"
+        )
     names = ", ".join(schema.names[:8])
     raise InputError(
-        f"{expected}, got columns {names}; name it by --token_column{nearest(column, schema.names)}"
+        f"{expected}, got columns {names}; name the column with "
+        f"--token_column{nearest(column, schema.names)}"
     )

@@ -78,8 +78,9 @@ def settle(
     if tuple(names) == EVERY:
         seen = list(dict.fromkeys(name for fields in lines.values() for name in fields))
         raise InputError(
-            f"--keep_fields=*: {next(iter(lines))} holds JSON lines, and which fields they have is "
-            f"known only when all are read; name those to keep, such as {','.join(seen[:_NAMED])}"
+            f"--keep_fields=*: {next(iter(lines))} holds JSON lines, whose fields are known "
+            "only after all of them are read; name the fields to keep, such as "
+            f"{','.join(seen[:_NAMED])}"
         )
     kinds: dict[str, JsonKind] = {}
     for name in names:
@@ -101,8 +102,8 @@ def require_text(text: str, lines: Mapping[str, Fields]) -> None:
     for name in TextField.parse(text).names:
         if seen and not {name, name.partition(".")[0]} & {*seen}:
             raise InputError(
-                f"--text_field={text}: no record that was looked at has a field {name}, they have "
-                f"{', '.join(list(dict.fromkeys(seen))[:_NAMED])}{nearest(name, seen)}"
+                f"--text_field={text}: no record that was looked at has a field {name}; they "
+                f"have {', '.join(list(dict.fromkeys(seen))[:_NAMED])}{nearest(name, seen)}"
             )
 
 
@@ -129,7 +130,7 @@ def _kind_in(name: str, lines: Mapping[str, Fields]) -> JsonKind | None:
     seen = [field for fields in lines.values() for field in fields]
     if seen and name not in seen:  # where there are no records at all, nothing is known
         raise InputError(
-            f"--keep_fields={name}: no record that was looked at has this field, they have "
+            f"--keep_fields={name}: no record that was looked at has this field; they have "
             f"{', '.join(list(dict.fromkeys(seen))[:_NAMED])}{nearest(name, seen)}"
         )
     kind: JsonKind | None = None
@@ -139,8 +140,9 @@ def _kind_in(name: str, lines: Mapping[str, Fields]) -> JsonKind | None:
         both = common_kind(kind, mine)
         if both is None and mine is not None:
             raise InputError(
-                f"--keep_fields={name}: a column has one type, and {first} holds {kind} in this field, "
-                f"{url} {mine}; convert one of them, or give it a run of its own"
+                f"--keep_fields={name}: a column has one type, but the field holds {kind} in "
+                f"{first} and {mine} in {url}; convert one of them, or process them in "
+                "separate runs"
             )
         first = first if mine is None or first else url
         kind = both
@@ -154,8 +156,9 @@ def _kind_of(field: pa.Field, kind: JsonKind | None, *, rows: str, lines: str) -
     column: JsonKind | None = "text" if text else _KINDS.get(of)
     if column is None or kind not in (None, column, *(("integer",) if column == "number" else ())):
         raise InputError(
-            f"--keep_fields={field.name}: a column has one type, and it is {field.type} in {rows}, "
-            f"{kind or 'null'} in {lines}; give each a run of its own"
+            f"--keep_fields={field.name}: a column has one type, but the field holds "
+            f"{field.type} in {rows} and {kind or 'null'} in {lines}; process them in "
+            "separate runs"
         )
     return column
 

@@ -268,7 +268,9 @@ def _look_at_rows(
     text: str | None,
 ) -> Look:
     if recipe.header_lines:
-        raise InputError(f"{file.url}: expected lines, as --header_lines says, got {found.word}")
+        raise InputError(
+            f"{file.url}: expected lines, because --header_lines is for lines, got {found.word}"
+        )
     kept = Kept(names=tuple(keep)) if keep else None
     options = ReadOptions(text_field=recipe.text_field, kept=kept)
     task = ReadTask(name=file.url, size=file.size, stop=file.size, options=options)

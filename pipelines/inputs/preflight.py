@@ -64,32 +64,32 @@ def spool_stdin(recipe: Recipe, settings: RunSettings, claim: Claim) -> Recipe:
     if not users:
         return recipe
     if len(users) > 1 or len(recipe.sources[users[0]]) > 1:
-        raise UsageError("--input=-: standard input can be one source alone, once")
+        raise UsageError("--input=-: expected standard input once, for one source")
     # a pipe can't be read again: look at all else first
     others = {name: patterns for name, patterns in recipe.sources.items() if name != users[0]}
     inspect_inputs(recipe.model_copy(update={"sources": others}), settings, claim)
     choose_workers(settings, 0)
     if settings.plan:
-        raise UsageError("--plan can't look into standard input; give it a file")
+        raise UsageError("--plan can't read standard input; pass a file as --input")
     if settings.runner in CLUSTERS:
         raise UsageError(
-            f"--input=-: standard input is on this machine, where the workers of {settings.runner} "
-            "can't read it; put it on a store first"
+            f"--input=-: the workers of {settings.runner} can't read this machine's standard "
+            "input; put the data on a store first"
         )
     if sys.stdin is None:
         raise UsageError("--input=-: there is no standard input")
     local = [spill for spill in claim.spills if storage.is_local(spill)]
     if not local:
         raise UsageError(
-            "--input=-: standard input is kept in a file on this machine first; give a local "
-            "--temp_location"
+            "--input=-: standard input is first saved to a file on this machine; pass a "
+            "local --temp_location"
         )
     path = os.path.join(local[0], "stdin")
     try:
         with open(path, "wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
     except OSError as error:
-        raise UsageError(f"--input=-: can't be kept in {local[0]}: {error}") from None
+        raise UsageError(f"--input=-: can't be saved in {local[0]}: {error}") from None
     return recipe.model_copy(update={"sources": {**recipe.sources, users[0]: [path]}})
 
 
@@ -154,9 +154,9 @@ def _require_one_kind(sieve: Sieve, recipe: Recipe) -> None:
         return f"--extension={','.join(sorted(kind or NO_EXTENSION for kind in kinds))}"
 
     raise InputError(
-        f"--input={sieve.pattern}: files of several kinds lie there: {count_kinds(sieve.kinds)}; say "
-        f"which are the records, as in {flag(most_common(sieve.kinds))}, or {flag(sieve.kinds)} for "
-        "all of them, or give them by patterns"
+        f"--input={sieve.pattern}: matches files of several kinds: "
+        f"{count_kinds(sieve.kinds)}; choose one with {flag(most_common(sieve.kinds))}, take "
+        f"all with {flag(sieve.kinds)}, or pass narrower patterns"
     )
 
 
@@ -168,8 +168,8 @@ def _warn_of_kinds(sieves: Sequence[Sieve], recipe: Recipe) -> None:
         unasked = [sieve.pattern for sieve in sieves if sieve.unasked]
         if unasked:
             LOG.warning(
-                "%s%s: read although --extension=%s doesn't match, as files given by name always are; "
-                "quote the pattern so that --extension chooses",
+                "%s%s: read although --extension=%s doesn't match, because files passed by "
+                "name are always read; quote the pattern so that --extension chooses",
                 unasked[0],
                 f" and {len(unasked) - 1} more" if len(unasked) > 1 else "",
                 ",".join(recipe.extension),
@@ -184,7 +184,7 @@ def _warn_of_kinds(sieves: Sequence[Sieve], recipe: Recipe) -> None:
         found = kinds_of(kinds)
         if len(found) > 1 and not found <= _WITH_FIELDS:
             LOG.warning(
-                "source %s: files of several kinds were given, and all are read: %s",
+                "source %s has files of several kinds, and all are read: %s",
                 *(source, count_kinds(kinds)),
             )
 
@@ -223,9 +223,11 @@ def refuse_memory(recipe: Recipe, settings: RunSettings, workers: Workers, **mor
     """
     if not workers.processes:
         return
-    why = f"{workers.processes} workers were to do the work; pass --workers=1, or another place"
+    why = (
+        f"this run has {workers.processes} worker processes; pass --workers=1, or use another store"
+    )
     if settings.runner in CLUSTERS:
-        why = "the workers of a cluster don't see it; use a store"
+        why = "a cluster's workers can't see it; use another store"
     others = [(flag_of(name), url) for name, url in more.items()]
     for flag, url in (*urls_of(recipe, settings), *others):
         if url.startswith("memory://"):
@@ -253,8 +255,8 @@ def _refuse_overlap(recipe: Recipe, settings: RunSettings, claim: Claim) -> None
         for flag, value in _written(settings)[1:]:  # of the output nothing is read
             if deep is not None and _is_below(storage.canonical(value), storage.canonical(deep)):
                 raise InputError(
-                    f"{flag}={value} lies inside --input={pattern}, so what is written would be "
-                    "read as input; choose another folder"
+                    f"{flag}={value} is inside --input={pattern}, so what is written would "
+                    "be read as input; choose another folder"
                 )
 
 
@@ -269,8 +271,8 @@ def refuse_in_output(given: str, url: str, settings: RunSettings, claim: Claim) 
     path = storage.canonical(url)
     if _is_below(path, storage.canonical(settings.output)) and not _is_spilled(path, claim):
         raise InputError(
-            f"{given} lies inside --output={settings.output}, which is for what is written; choose "
-            "another folder"
+            f"{given} is inside --output={settings.output}, which is for the output alone; "
+            "choose another folder"
         )
 
 
@@ -290,8 +292,8 @@ def _refuse_inputs_in_output(settings: RunSettings, files: Files, claim: Claim) 
             path = storage.canonical(url)
         if _is_below(path, folder) and not _is_spilled(path, claim):
             raise InputError(
-                f"--output={settings.output}: the input {url} lies inside it, and would be in "
-                "the way of what is written; choose another folder"
+                f"--output={settings.output}: the input {url} is inside this folder, which "
+                "is for the output alone; choose another folder"
             )
 
 
@@ -304,14 +306,16 @@ def _refuse_other_lines(recipe: Recipe, header_bytes: int) -> None:
         separator = dataset.get("separator", ord("\n"))
         if separator != ord(recipe.separator):
             raise InputError(
-                f"--input={pattern}: the records of this dataset end in {chr(separator)!r}, by its "
-                f"manifest; --separator is {recipe.separator!r}"
+                f"--input={pattern}: its manifest says that records end in "
+                f"{chr(separator)!r}, but --separator is {recipe.separator!r}; pass the "
+                "separator of the dataset"
             )
         has = dataset.get("header_bytes", 0)
         if has != header_bytes:
             raise InputError(
-                f"--input={pattern}: the shards of this dataset have a header of {has} bytes, by its "
-                f"manifest; with --header_lines={recipe.header_lines} it would be {header_bytes}"
+                f"--input={pattern}: its manifest says that shards have a header of {has} "
+                f"bytes, but with --header_lines={recipe.header_lines} it would be "
+                f"{header_bytes}; pass the --header_lines that made the dataset"
             )
 
 

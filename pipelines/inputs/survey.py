@@ -185,8 +185,8 @@ def _refuse_empty_alone(files: Sequence[SourceFile]) -> None:
     empty = next((file for file in files if codec_of_name(file.url)), None)
     if empty is not None and not any(file.size for file in files):
         raise InputError(
-            f"{empty.url}: expected compressed lines, by its name, got an empty file (0 bytes), and no "
-            "other file holds more; fetch it again"
+            f"{empty.url}: expected compressed lines, by its name, got an empty file (0 "
+            "bytes), and the other files are empty too; fetch it again"
         )
 
 
@@ -203,10 +203,10 @@ def _rows_and_lines(looks: dict[SourceFile, Look], *, whole: bool) -> InputError
         more = f" and {len(of) - 1} more hold" if len(of) > 1 else " holds"
         told.append(f"{of[0][0].url}{more} {what}")
     field = None if whole else shared_field(looks)
-    together = f", or --text_field={field} to mix their texts alone" if field else ""
+    together = f", or --text_field={field} to mix only their texts" if field else ""
     return InputError(
-        f"{' and '.join(told)}: lines go with lines, rows with rows of one schema; choose "
-        f"by --extension, as in --extension=.parquet{together}"
+        f"{' and '.join(told)}: one run reads lines, or rows of one schema; choose with "
+        f"--extension, as in --extension=.parquet{together}"
     )
 
 
@@ -220,8 +220,9 @@ def _common_header(looks: dict[SourceFile, Look], recipe: Recipe) -> bytes:
             first = file.url, look.header
         elif look.header.replace(b"\r\n", b"\n") != first[1].replace(b"\r\n", b"\n"):
             raise InputError(
-                f"--header_lines={recipe.header_lines}: the headers of {first[0]} and {file.url} "
-                f"differ: {first[1][:80]!r} and {look.header[:80]!r}; shuffle such files separately"
+                f"--header_lines={recipe.header_lines}: the headers of {first[0]} and "
+                f"{file.url} differ: {first[1][:80]!r} and {look.header[:80]!r}; process "
+                "such files in separate runs"
             )
     return first[1] if first else b""
 

@@ -153,9 +153,9 @@ def require_room_to_fit(asked: int, workers: Workers) -> None:
     needed = _COPIES * asked
     if asked > FIT_BYTES and needed > workers.payload:
         raise UsageError(
-            f"--fit_bytes={write_size(asked)}: a fit on so much takes {write_size(needed)} in a worker, "
-            f"which has {write_size(workers.payload)} for it; fit on less, or give more --memory, or "
-            "fewer --workers"
+            f"--fit_bytes={write_size(asked)}: fitting on this much takes "
+            f"{write_size(needed)} in a worker, which has {write_size(workers.payload)}; "
+            "lower --fit_bytes, or pass more --memory or fewer --workers"
         )
 
 
@@ -167,7 +167,7 @@ def require_room_to_draw(draws: int, workers: Workers) -> None:
     if needed > room:
         most = room // footprint(1)
         raise UsageError(
-            f"--draw={draws}: so many draws take {write_size(needed)} in each worker, which has "
-            f"{write_size(room)} for it: enough for {most:,}; draw fewer, or give more --memory, or "
-            "fewer --workers"
+            f"--draw={draws}: this many draws take {write_size(needed)} in each worker, "
+            f"which has {write_size(room)}, enough for {most:,}; draw fewer, or pass more "
+            "--memory or fewer --workers"
         )

@@ -109,8 +109,9 @@ def of_rows(
         size = recipe.vocab_size or (one.model.get("ids") if one is not None else None)
         if not isinstance(size, int):
             raise UsageError(
-                "--vocab_size is missing: the input is rows of ids, and no manifest of ours says which "
-                "model made them; pass --tokenizer, or --vocab_size and --eos_token"
+                "--vocab_size is missing: the input is rows of ids, and no manifest of "
+                "Dovetail says which model made them; pass --tokenizer, or --vocab_size and "
+                "--eos_token"
             )
         special = without_model(recipe, one, size)
         found = Ids(size=size, special=special, model=None if one is None else dict(one.model))
@@ -133,8 +134,8 @@ def _refuse_what_is_of_texts(recipe: PrepareRecipe) -> None:
     for name in ("sampling", "special_tokens"):
         if getattr(recipe, name) != PrepareRecipe.model_fields[name].default:
             raise UsageError(
-                f"--{name}={getattr(recipe, name)}: the input is rows of ids, which are taken as they "
-                "are; leave it out, or name the text by --text_field"
+                f"--{name}={getattr(recipe, name)}: the input is rows of ids, which are "
+                "taken as they are; leave it out, or name the text's field with --text_field"
             )
 
 
@@ -147,15 +148,17 @@ def _refuse_different(made: Sequence[TokenizerEntry], asked: Ids | None) -> None
             for sha, entry in by.items()
         )
         raise UsageError(
-            f"--input: one id means another token in each model, and these rows were made by "
-            f"{len(by)}: {told}; prepare them apart, or tokenize all by one"
+            "--input: the same id means different tokens in different models, and these rows "
+            f"were made by {len(by)} models: {told}; prepare them in separate runs, or "
+            "tokenize all texts with one model"
         )
     if asked is not None and asked.model is not None and by and asked.model["sha256"] not in by:
         (entry,) = by.values()
         raise UsageError(
-            f"--tokenizer={asked.model['url']}: its SHA-256 is {asked.model['sha256'][:12]}…, and the "
-            f"rows of {', '.join(entry.sources)} were made by {entry.model['url']}, SHA-256 "
-            f"{entry.model['sha256'][:12]}…; give that one, or leave it out"
+            f"--tokenizer={asked.model['url']}: its SHA-256 is "
+            f"{asked.model['sha256'][:12]}…, but the rows of {', '.join(entry.sources)} were "
+            f"made by {entry.model['url']}, SHA-256 {entry.model['sha256'][:12]}…; pass that "
+            "model, or leave out --tokenizer"
         )
 
 

@@ -136,7 +136,7 @@ def require_room(needs: Sequence[Need]) -> None:
         if need.free is not None and need.bytes > need.free:
             smaller = ", or pass --spill_compression" if need.what == _SPILLS else ""
             raise UsageError(
-                f"{need.flag}: about {write_bytes(need.bytes)} of {need.what} will be written there, "
-                f"and {write_bytes(max(need.free, 0))} are free, beside what else the run writes to "
-                f"that disk; make room, or choose another disk{smaller}"
+                f"{need.flag}: expected about {write_bytes(need.bytes)} of free space for "
+                f"{need.what}, got {write_bytes(max(need.free, 0))}, after what else the run "
+                f"writes to that disk; free some space, or choose another disk{smaller}"
             )

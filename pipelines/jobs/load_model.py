@@ -100,8 +100,8 @@ def load_model(recipe: ModelRecipe, settings: RunSettings, *, decode: bool = Fal
             found = tokenizer.model
             if recipe.bpe_engine != "auto" and not isinstance(found, BPE):
                 raise UsageError(
-                    f"--bpe_engine={recipe.bpe_engine}: {recipe.tokenizer} is {found.kind}, and no BPE "
-                    "model; leave it out"
+                    f"--bpe_engine={recipe.bpe_engine}: {recipe.tokenizer} is {found.kind}, "
+                    "not a BPE model; leave out --bpe_engine"
                 )
             if not decode:
                 tokenizer.prepare(sampling)
@@ -153,7 +153,7 @@ def around_texts(tokenizer: Tokenizer, role: Role) -> str | None:
     words = " ".join(token or f"id {id_}" for id_, token in zip(end.ids, end.tokens, strict=True))
     if "tokenizer.json" not in tokenizer.model.kind:  # a token, and no template that puts it
         return f"has the {role} {words}"
-    return f"puts {words} {'before' if role == 'bos' else 'behind'} each text"
+    return f"puts {words} {'before' if role == 'bos' else 'after'} each text"
 
 
 def workers_for_model(
@@ -254,8 +254,8 @@ def warn_of_a_changed_model(job: Any, origin: Origin) -> None:
     made = origin.model.get("sha256")
     if made and job.model and origin.has(("tokenizer",)) and made != job.model["sha256"]:
         LOG.warning(
-            "%s is not the model that made the dataset of --recipe=%s, so ids may differ: its SHA-256 "
-            "is %s…, and that one's was %s…",
+            "%s is not the model that made the dataset of --recipe=%s, so ids may differ: "
+            "its SHA-256 is %s…, the dataset's model had %s…",
             job.recipe.tokenizer,
             origin.file,
             job.model["sha256"][:12],

@@ -86,6 +86,7 @@ def _mixture(job: Job) -> Iterator[str]:
     for i, (name, have) in enumerate(zip(job.mixture.sources, job.amounts.records, strict=True)):
         count, size = expected[i], job.expected_bytes[i]
         passes = count / max(have, 1)
+        begun = max(math.ceil(round(passes, 6)), 1)  # 1.0000000002 is one, of floats
         rows.append(
             (
                 name,
@@ -97,7 +98,7 @@ def _mixture(job: Job) -> Iterator[str]:
                 f"~{write_bytes(int(size))}",
                 *((f"~{tokens[i]:,.0f}",) if by_tokens else ()),
                 f"~{passes:.2f}",
-                f"~{max(math.ceil(passes), 1) * have - count:,.0f}",
+                f"~{max(begun * have - count, 0.0):,.0f}",
             )
         )
     yield from table(rows)

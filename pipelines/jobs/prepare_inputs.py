@@ -53,7 +53,7 @@ def _require_columns(recipe: PrepareRecipe, schema: pa.Schema) -> None:
     for flag, name in asked:
         if name not in schema.names:
             raise InputError(
-                f"--{flag}={name}: the rows have no such column, they have "
+                f"--{flag}={name}: the rows have no such column; they have "
                 f"{', '.join(schema.names[:8])}"
             )
         if name == recipe.token_column:

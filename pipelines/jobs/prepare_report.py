@@ -62,8 +62,8 @@ def refuse_empty(job: Job) -> None:
             if mixture.is_weighted and weight and not records:
                 where = "" if job.recipe.stages is None else f" in stage {number}"
                 raise UsageError(
-                    f"source {name}: expected records in a source that has a weight{where}, its files "
-                    "are empty; give it a weight of 0, or leave it out"
+                    f"source {name} has a weight{where}, but its files are empty; set its "
+                    "weight to 0, or leave it out"
                 )
 
 
@@ -81,7 +81,7 @@ def warn(job: Job) -> Iterator[str]:
         if have and used > MANY_PASSES * have:
             yield (
                 f"source {name} will be repeated about {used / have:.1f} times; pass "
-                "--stop=first_exhausted to end before any source repeats, or give it less weight"
+                "--stop=first_exhausted to end before any source repeats, or lower its weight"
             )
     for name, sample in job.sampled.items():
         for entry, hits, where, flag in (
@@ -214,7 +214,7 @@ def _splits(job: Job) -> Iterator[str]:
     by = "the text" if not job.groups else f"the field {job.groups[0]}"
     moves = "adding data moves no record of a share to another split"
     if job.splits.is_counted:
-        moves += ", but may move some in or out of a count, which is met at most"
+        moves += ", but may move some in or out of a count; counts are maxima"
     yield f"split by    {by}; duplicates are never in two splits; {moves}"
     if job.splits.is_counted:
         yield (

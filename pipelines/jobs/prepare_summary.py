@@ -99,11 +99,11 @@ def warnings(manifest: PreparedManifest) -> Iterator[str]:
         if not split.rows:
             # only train ends by tokens; it is what wasn't asked for
             beyond = "" if split.asked else ", or the first one exceeds --max_tokens"
-            yield f"{name} is empty: no record fell to it, or none has tokens{beyond}"
+            yield f"{name} is empty: no record was assigned to it, or none has tokens{beyond}"
         if split.asked is not None and split.asked.isdigit() and split.records < int(split.asked):
             yield (
-                f"{name} has {split.records:,} of the {int(split.asked):,} records requested: "
-                "duplicates stay together, so a count is met at most"
+                f"{name} has {split.records:,} of the {int(split.asked):,} records "
+                "requested: duplicates stay together, so counts are maxima"
             )
         lost = split.cut + split.dropped
         if split.tokens and lost > MANY_CUT * (split.tokens + split.dropped):

@@ -93,10 +93,9 @@ def require_room_to_count(
         counts = ",".join(f"{part.name}={part.asked}" for part in counted)
         share = f"{'--fractions=' if flags else ''}{counted[0].name}=1%"
         raise UsageError(
-            f"--{'counts' if flags else 'split'}={counts}: to choose so many records takes "
-            f"{write_size(needed)} in each worker, which has {write_size(room)} for it; ask for a share "
-            f"such as {share}, which takes none, or give more --memory, "
-            "or fewer --workers"
+            f"--{'counts' if flags else 'split'}={counts}: choosing this many records takes "
+            f"{write_size(needed)} in each worker, which has {write_size(room)}; pass a "
+            f"share such as {share}, which takes none, or more --memory or fewer --workers"
         )
 
 
@@ -118,9 +117,10 @@ def require_room_to_pack(
     needed = share * (tokens * _COPIES * id_bytes + documents * _OF_DOCUMENT)
     if packing.kind == "best_fit" and needed > workers.payload:
         raise UsageError(
-            f"--pack_window={packing.window}: to pack so many tokens at once takes about "
-            f"{write_size(int(needed))} in each worker, which has {write_size(workers.payload)}; give a "
-            "smaller one, some thousand times --sequence_length, more --memory, or fewer --workers"
+            f"--pack_window={packing.window}: packing this many tokens at once takes about "
+            f"{write_size(int(needed))} in each worker, which has "
+            f"{write_size(workers.payload)}; pass a smaller window (some thousand times "
+            "--sequence_length), more --memory or fewer --workers"
         )
 
 

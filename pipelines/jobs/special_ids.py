@@ -80,9 +80,7 @@ def of_model(tokenizer: Tokenizer, recipe: PrepareRecipe) -> SpecialIds:
                 entries[role] = EndEntry(**end.entry())
     except UsageError as error:
         if recipe.document_end == "eos" and "--document_end" in str(error):
-            raise UsageError(
-                f"{error}; or --document_end=none, by name, for no end at all"
-            ) from None
+            raise UsageError(f"{error}; or pass --document_end=none to add nothing") from None
         raise
     end_of_documents = entries.get("eos")
     if recipe.document_end == "none":
@@ -129,8 +127,8 @@ def without_model(recipe: PrepareRecipe, made_by: TokenizerEntry | None, size: i
         end = _by_id(recipe.document_end, "--document_end", size)
     elif end is None:
         raise UsageError(
-            "--document_end=eos: expected to know the EOS of these ids, and nothing says it; pass "
-            "--tokenizer, --eos_token=ID, or --document_end=none, by name, for no end at all"
+            "--document_end=eos: the EOS of these ids is unknown; pass --tokenizer, "
+            "--eos_token=ID, or --document_end=none to add nothing"
         )
     begin = entries.get("bos") if recipe.add_bos else None
     if recipe.add_bos and begin is None:
@@ -169,20 +167,20 @@ def refuse_doubled(
         if named := sorted({*by_name, *seen}):
             raise UsageError(
                 f"{flag}: the rows of {', '.join(named)} {_SIDE[role]} with "
-                f"{' '.join(entry.tokens) or 'id'} ({entry.ids[0]}) already, and documents would have "
-                f"it twice; {instead}"
+                f"{' '.join(entry.tokens) or 'id'} ({entry.ids[0]}) already, so documents "
+                f"would have it twice; {instead}"
             )
 
 
 def _by_id(text: str, flag: str, size: int) -> EndEntry:
     if not (text.isascii() and text.isdigit()):
         raise UsageError(
-            f"{flag}={text}: expected an id in digits, as there is no model that says what it is; pass "
+            f"{flag}={text}: expected an id in digits, because the model is unknown; pass "
             "--tokenizer, or the id"
         )
     if int(text) >= size:
         raise UsageError(
-            f"{flag}={text}: expected an id below {size}, how many there are, added tokens included"
+            f"{flag}={text}: expected an id below {size}, the number of ids with added tokens"
         )
     return EndEntry(ids=[int(text)], tokens=[""], found=flag)
 
@@ -192,7 +190,7 @@ def _require_one(begin: EndEntry | None, end: EndEntry | None) -> None:
     for flag, role, entry in (("--add_bos", "bos", begin), ("--document_end", "eos", end)):
         if entry is not None and len(entry.ids) != 1:
             raise UsageError(
-                f"{flag}: expected one id around documents, {entry.found} gives {len(entry.ids)}: "
+                f"{flag}: expected one id, but {entry.found} gives {len(entry.ids)}: "
                 f"{' '.join(entry.tokens)}; pass --{role}_token"
             )
 
@@ -216,9 +214,10 @@ def _refuse_doubled(tokenizer: Tokenizer, begin: EndEntry | None, end: EndEntry 
         for flag, entry, place in (("--add_bos", begin, 0), ("--document_end", end, -1)):
             if ids and entry is not None and ids[place] == entry.ids[0]:
                 raise UsageError(
-                    f"{flag}: {tokenizer.model.name} {'begins' if place == 0 else 'ends'} texts with "
-                    f"{write_special(entry)} already ({text!r} becomes {ids}), so that documents would "
-                    f"have it twice; {'leave it out' if place == 0 else 'pass --document_end=none'}"
+                    f"{flag}: {tokenizer.model.name} {'begins' if place == 0 else 'ends'} "
+                    f"texts with {write_special(entry)} already ({text!r} becomes {ids}), so "
+                    "documents would have it twice; "
+                    f"{'leave it out' if place == 0 else 'pass --document_end=none'}"
                 )
 
 
@@ -226,7 +225,7 @@ def _of_file(tokenizer: Tokenizer, recipe: PrepareRecipe, end: EndEntry | None) 
     """Say what the model's file puts around texts, and whether it is put here."""
     notes = []
     if not recipe.add_bos and (words := around_texts(tokenizer, "bos")):
-        notes.append(f"the model's file {words}; documents have none, --add_bos puts it, once")
+        notes.append(f"the model's file {words}; documents don't get it unless you pass --add_bos")
     if end is None and (words := around_texts(tokenizer, "eos")):
         notes.append(f"the model's file {words}; --document_end=none leaves it out")
     return notes

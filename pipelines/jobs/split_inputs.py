@@ -108,9 +108,10 @@ def warning_of_whole_records(recipe: SplitRecipe, reading: Recipe, inputs: Input
     if not have or TEXT in have:
         return None
     return (
-        f"no record that was looked at has a field text, so equal content means equal whole records: a "
-        f"text may stand in two splits beside another {have[0]}; name the field of the text by "
-        f"--text_field, or say --text_field='' where this is meant; they have {', '.join(have[:_NAMED])}"
+        "no record that was looked at has a field text, so only equal whole records count as "
+        f"equal: the same text beside another {have[0]} may be in two splits; name the "
+        "text's field with --text_field, or pass --text_field='' if this is intended; the "
+        f"records have {', '.join(have[:_NAMED])}"
     )
 
 
@@ -163,7 +164,7 @@ def _check_added(recipe: SplitRecipe, reading: Recipe, inputs: Inputs) -> None:
             )
     if name in _fields_of(inputs, reading):
         raise UsageError(
-            f"{flag}: the records have a field of this name already; give the new one another name"
+            f"{flag}: the records have a field of this name already; choose another name"
         )
 
 
@@ -218,7 +219,7 @@ def _inspect_like(
         raise type(error)(said) from None
     if not like.contents.records or not any(sample_records(like, reading).values()):
         raise InputError(
-            f"{_flag_of_like(recipe)}: expected records of a test set, its files hold none"
+            f"{_flag_of_like(recipe)}: expected records of a test set, but its files hold none"
         )
     return LikeInputs(like, beside)
 
@@ -231,8 +232,9 @@ def _require_text(inputs: Inputs, reading: Recipe, flag: str) -> None:
             ("column", "rows") if inputs.contents.schema is not None else ("field", "lines")
         )
         raise InputError(
-            f"{flag}: expected a {what} text, by which the sets are compared; name another by "
-            f"--text_field, or {what}s by --features; the {they} have {', '.join(have[:_NAMED])}"
+            f"{flag}: expected a {what} text to compare the sets by; name another with "
+            f"--text_field, or {what}s with --features; the {they} have "
+            f"{', '.join(have[:_NAMED])}"
         )
 
 
@@ -242,8 +244,8 @@ def _refuse_shared(inputs: Inputs, like: Inputs, flag: str) -> None:
     for file in inputs.files:
         if file.size and not test.isdisjoint(_marks(file.url)):
             raise InputError(
-                f"{flag}: {file.url} is among the input too; the input is compared with the test set, "
-                "so take it out of one of them"
+                f"{flag}: {file.url} is in the input too, which is compared with the test "
+                "set; remove it from one of them"
             )
 
 

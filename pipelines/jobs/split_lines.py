@@ -60,8 +60,9 @@ def split_warnings(manifest: Manifest) -> Iterator[str]:
     for split in manifest.splits or ():
         if not split.records and manifest.records:
             yield (
-                f"{split.name} is empty: no record fell to it; datasets.load_dataset refuses a folder "
-                'with an empty split, so name the splits to read, as in split="train"'
+                f"{split.name} is empty: no record was assigned to it; datasets.load_dataset "
+                "refuses a folder with an empty split, so name the splits to read, as in "
+                'split="train"'
             )
         asked = split.asked or ""
         if asked.isdigit() and split.records < int(asked):

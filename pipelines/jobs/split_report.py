@@ -85,7 +85,7 @@ def _what_decides(job: Job) -> Iterator[str]:
             f"{write_bytes(footprint(plan, labels=recipe.most_labels))} of memory in each worker"
         )
         if recipe.by == "content":
-            yield "            duplicates stay together: counts are met at most"
+            yield "            duplicates stay together: counts are maxima"
 
 
 def _like(job: Job) -> Iterator[str]:
@@ -106,7 +106,7 @@ def _like(job: Job) -> Iterator[str]:
         yield f"draws       {recipe.draw:,}, with replacement; column {recipe.draw_column} counts them"
     else:
         clip = "" if recipe.max_weight is None else f", clipped at {recipe.max_weight}"
-        yield f"weights     column {recipe.weights_column}, 1 in the mean{clip}"
+        yield f"weights     column {recipe.weights_column}, mean weight 1{clip}"
 
 
 def _held(inputs: Inputs) -> str:

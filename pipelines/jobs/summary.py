@@ -169,11 +169,10 @@ def unused_warning(
         times = length * used[first] / out / max(have[first], 1)
         takes = f", which repeats {name} about {times:,.0f} times"
     line = (
-        f"only {about}{out:,.0f} of {about}{there:,.0f} records are used ({out / there:.1%}): the "
-        f"mixture ends when {name} runs out, which has "
-        f"{about}{write_count(round(have[first]), 'record')}; pass --stop=all_exhausted to use all"
-        f"{takes}, or "
-        f"give {name} less weight"
+        f"only {about}{out:,.0f} of {about}{there:,.0f} records are used "
+        f"({out / there:.1%}): the mixture ends when {name} runs out, which has "
+        f"{about}{write_count(round(have[first]), 'record')}; pass --stop=all_exhausted to "
+        f"use all{takes}, or lower the weight of {name}"
     )
     return [line]
 

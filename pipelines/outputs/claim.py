@@ -175,8 +175,8 @@ def claim_output(
     for location in temp_locations:
         if f"{storage.canonical(location)}/".startswith(f"{storage.canonical(output)}/"):
             raise UsageError(
-                f"--temp_location={location} lies inside --output={output}, which is for the "
-                "dataset alone; leave the flag out, or choose another folder"
+                f"--temp_location={location} is inside --output={output}, which is for the "
+                "dataset alone; leave out --temp_location, or choose another folder"
             )
     folder, run_id, clear = open_folder(output), secrets.token_hex(6), _Clearing()
     check_foreign(folder)
@@ -302,8 +302,8 @@ def check_foreign(folder: Folder) -> None:
             foreign.add(layout.MANIFEST)
     if foreign:
         raise UsageError(
-            f"--output={folder.given}: the folder isn't empty and holds {min(foreign)!r}, which is "
-            "not ours to replace; choose another folder"
+            f"--output={folder.given}: the folder holds {min(foreign)!r}, which Dovetail "
+            "didn't write and doesn't delete; choose another folder"
         )
 
 
@@ -319,4 +319,4 @@ def _remove_dataset(folder: Folder) -> None:
         path = storage.join(folder.url, name)
         remove_tree(path)
         if name in folder.names():
-            raise RunError(f"{path}: can't be removed; look at who may write there")
+            raise RunError(f"{path}: can't be removed; check its permissions")

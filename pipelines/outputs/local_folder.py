@@ -75,9 +75,10 @@ class LocalFolder:
                     self.remove_file(layout.MARKER)
                 os.close(marker)
                 raise UsageError(
-                    f"--output={self.given}: this file system gives no locks ({error.strerror}), by "
-                    "which runs to one folder are kept apart; mount it with locks (Lustre: -o flock; "
-                    "NFS: without nolock, its lock service running), or choose a folder elsewhere"
+                    f"--output={self.given}: this file system has no file locks "
+                    f"({error.strerror}), which keep two runs from writing to one folder; "
+                    "mount it with locks (Lustre: -o flock; NFS: without nolock, its lock "
+                    "service running), or choose a folder on another file system"
                 ) from None
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(marker), os.stat(self._path)):
@@ -106,7 +107,7 @@ class LocalFolder:
         if not os.path.lexists(self.url):
             return set()
         if not os.path.isdir(self.url):
-            raise UsageError(f"--output={self.given}: expected a folder, it is a file")
+            raise UsageError(f"--output={self.given}: expected a folder, got a file")
         return set(os.listdir(self.url))
 
     def paths(self, into: Callable[[str], bool], below: str = "") -> Iterator[str]:
@@ -157,7 +158,7 @@ def make_folders(folder: str, *, flag: str) -> list[str]:
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"{flag}: can't be made: {error}") from None
+        raise UsageError(f"{flag}: can't be created: {error}") from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"{flag}: not writable")
     return made
@@ -176,5 +177,5 @@ def make_writable(url: str) -> None:
     try:
         fs.pipe_file(f"{path}/try", b"")
     except FileNotFoundError:
-        raise StoreError(f"{url}: there is no such bucket; make it, or see its name") from None
+        raise StoreError(f"{url}: there is no such bucket; create it, or check its name") from None
     fs.remove(f"{path}/try")

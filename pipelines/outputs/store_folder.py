@@ -34,8 +34,9 @@ def refuse_living(output: str, look: Callable[[], object], left: Mapping[str, An
     )
     if not stays(look, patience=patience):
         raise UsageError(
-            f"--output={output}: another run is writing there, it gave a sign of life just now; wait "
-            f"for it, or choose another folder (on a cluster, look for the job dovetail-{run})"
+            f"--output={output}: another run is writing there (its sign of life is recent); "
+            "wait for it, or choose another folder (on a cluster, look for the job "
+            f"dovetail-{run})"
         )
 
 
@@ -82,7 +83,9 @@ class StoreFolder:
             if left is not None:
                 time.sleep(_SETTLE)
         except FileNotFoundError:
-            raise UsageError(f"--output={self.given}: there is no such bucket; make it") from None
+            raise UsageError(
+                f"--output={self.given}: there is no such bucket; create it, or check its name"
+            ) from None
         except FileExistsError:  # another run's
             pass
         if not self.owned():  # also for stores that don't heed conditions
@@ -136,7 +139,7 @@ class StoreFolder:
                 self._renew()
             except FileExistsError:
                 layout.require_marker(self.url, str(content["run"]))  # says whose it is
-                raise RunError(f"{self._marker}: somebody else writes there") from None
+                raise RunError(f"{self._marker}: another process writes this file") from None
 
     def owned(self) -> bool:
         """Return whether the marker names this run."""
@@ -149,7 +152,7 @@ class StoreFolder:
         """Return the names right in the folder."""
         # asked first: of a folder that is not there, s3fs lists the one above
         if self._fs.isfile(self._path):
-            raise UsageError(f"--output={self.given}: expected a folder, it is a file")
+            raise UsageError(f"--output={self.given}: expected a folder, got a file")
         if not self._fs.isdir(self._path):
             return set()
         below = self._path.rstrip("/") + "/"

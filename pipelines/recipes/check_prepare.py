@@ -54,7 +54,8 @@ def _check_ends(fields: Fields) -> None:
     by_bytes = measured_by(fields, "bytes")
     if by_bytes and any("tokens" in until for until in _untils(fields)):
         raise Misfit(
-            "a stage ends by tokens, and bytes of text or tokens are counted, one of them; use tokens",
+            "a stage ends by tokens, and one run counts bytes of text or tokens, not both; "
+            "use tokens",
             _place(fields, by_bytes[0]),
         )
     multiple = fields["rows_multiple_of"]
@@ -73,7 +74,7 @@ def _check_stages(fields: Fields) -> None:
     for name in (*WAYS, "interleave", "stop"):
         if fields[name] not in (None, _DEFAULTS.get(name)):
             raise Misfit(
-                "each stage says it itself; leave it out, or the stages",
+                "with stages, each stage has its own; leave this out, or the stages",
                 _place(fields, name),
                 _stages(),
             )
@@ -88,8 +89,8 @@ def _check_stages(fields: Fields) -> None:
             raise Misfit(f"stage {number}: {misfit.text}", *places) from None
         if stage.until is None and stage.stop is None and number < last:
             raise Misfit(
-                f"expected until of stage {number}: tokens, rows or records, or a stop; the last stage "
-                "alone may go on to the end",
+                f"expected until (tokens, rows or records) or stop in stage {number}; only "
+                "the last stage may have neither",
                 _stages(number),
             )
 
@@ -98,8 +99,8 @@ def _check_model(fields: Fields) -> None:
     """Check what needs a model, or has to do without one."""
     if fields["add_eos"]:
         raise Misfit(
-            "--document_end takes its place: every document ends in the model's EOS unless it says "
-            "otherwise; leave it out",
+            "--document_end replaces this: every document ends with the model's EOS unless "
+            "--document_end says otherwise; leave it out",
             (("add_eos",), None),
         )
     if fields["bos_token"] is not None and not fields["add_bos"]:
@@ -146,16 +147,19 @@ def _check_packing(fields: Fields) -> None:
     packing = (("packing",), kind)
     if kind == "none" and length is not None:
         raise Misfit(
-            "a document a row has any length; leave it out, or choose another --packing",
+            "with one document per row, rows have any length; leave it out, or choose "
+            "another --packing",
             _place(fields, "sequence_length"),
             packing,
         )
     if kind != "none" and length is None:
-        raise Misfit("expected --sequence_length with it, the ids of a row, such as 4096", packing)
+        raise Misfit(
+            "expected --sequence_length with it, the number of ids in a row, such as 4096", packing
+        )
     if fields["long"] not in (None, "split") and kind in ("none", "concat"):
         why = {
             "none": "rows of any length hold every document",
-            "concat": "documents are joined, and cut wherever a row ends",
+            "concat": "documents are joined and cut wherever a row ends",
         }[kind]
         raise Misfit(
             f"{why}; leave it out, or pass another --packing", _place(fields, "long"), packing
@@ -165,7 +169,8 @@ def _check_packing(fields: Fields) -> None:
             raise Misfit("no document is cut; leave it out", _place(fields, "eos_at_cuts"), packing)
         if fields["document_end"] == "none":
             raise Misfit(
-                "expected something to end documents with; leave one of them out",
+                "documents end with nothing, so cut pieces can't end with it; leave one of "
+                "them out",
                 _place(fields, "eos_at_cuts"),
                 _place(fields, "document_end"),
             )
@@ -174,7 +179,7 @@ def _check_packing(fields: Fields) -> None:
         raise Misfit("expected --packing=best_fit with it", _place(fields, "pack_window"), packing)
     if window is not None and window < length:
         raise Misfit(
-            "expected at least a row's ids, better some thousand times as many",
+            "expected at least --sequence_length, better some thousand times as many tokens",
             _place(fields, "pack_window"),
             _place(fields, "sequence_length"),
         )
@@ -189,14 +194,16 @@ def _check_output(fields: Fields) -> None:
     ):
         if fields[name] != default and of not in formats:
             raise Misfit(
-                f"it is of {of}; expected it among the formats, or leave it out",
+                f"it is for {of} files; add {of} to the formats, or leave it out",
                 _place(fields, name),
                 (("output_format",), ",".join(formats)),
             )
     if fields["megatron"] == "rows" and kind == "none":
         raise Misfit("expected --sequence_length with it", _place(fields, "megatron"))
     if fields["num_shards"] is not None and fields["shard_size"] is not None:
-        raise Misfit("give one of them", _place(fields, "num_shards"), _place(fields, "shard_size"))
+        raise Misfit(
+            "pass only one of them", _place(fields, "num_shards"), _place(fields, "shard_size")
+        )
     for name in ("keep_fields", "keep_source"):
         if not fields[name]:
             continue
@@ -208,7 +215,7 @@ def _check_output(fields: Fields) -> None:
             )
         if not {"parquet", "arrow"} & set(formats):
             raise Misfit(
-                "expected parquet or arrow among the formats, which have columns",
+                "only parquet and arrow have columns; add one of them to the formats",
                 _place(fields, name),
                 (("output_format",), ",".join(formats)),
             )

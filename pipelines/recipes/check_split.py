@@ -42,8 +42,8 @@ def _check_splits(fields: Fields) -> None:
     if fields["draw"] is not None:
         if asked:
             raise Misfit(
-                "--draw makes the splits itself: validation is what is drawn, and train every record "
-                "whose content isn't; leave one of them out",
+                "--draw makes the splits itself: validation gets the drawn records, and "
+                "train every record whose content wasn't drawn; leave one of them out",
                 _place(fields, "draw"),
                 _place(fields, asked[0]),
             )
@@ -66,7 +66,8 @@ def _check_whole(fields: Fields) -> None:
         for name in ("like", "like_model"):
             if fields[name] is not None:
                 raise Misfit(
-                    "sets are compared by their texts; name the text, or columns by --features",
+                    "the sets are compared by their texts; name the text's field, or pass "
+                    "columns as --features",
                     (("text_field",), "''"),
                     _place(fields, name),
                 )
@@ -83,14 +84,14 @@ def _check_what_decides(fields: Fields) -> None:
     if fields["by"] == "identity":
         if groups is not None:
             raise Misfit(
-                "--split_by keeps the records of a group in one split, and --by=identity takes every "
-                "record by itself; leave one of them out",
+                "--split_by keeps the records of a group in one split, but --by=identity "
+                "splits every record by itself; leave one of them out",
                 _place(fields, "split_by"),
                 _place(fields, "by"),
             )
         if fields["draw"] is not None:
             raise Misfit(
-                "train is every record whose content wasn't drawn; leave --by out",
+                "train gets every record whose content wasn't drawn; leave out --by",
                 _place(fields, "by"),
                 _place(fields, "draw"),
             )
@@ -98,15 +99,15 @@ def _check_what_decides(fields: Fields) -> None:
         return
     if fields["counts"] is None:
         raise Misfit(
-            "fractions are taken by a hash, content by content, so that added data moves nothing, and "
-            "each label has its share but for chance; to have so many of each label exactly, pass "
+            "fractions are taken by a hash of each content, so a label's share in a split is "
+            "only about right; for exact numbers of each label, pass "
             "--counts=train=1000,test=rest",
             _place(fields, "stratify"),
         )
     if fields["like"] is not None or fields["like_model"] is not None:
         raise Misfit(
-            "likeness goes by inputs alone, and a stratified count by labels; make the stratified "
-            "splits first, and weigh the one you need in another run",
+            "--like looks only at inputs, and --stratify needs labels; make the stratified "
+            "splits first, then weight the one you need in another run",
             _place(fields, "stratify"),
             _place(fields, "like" if fields["like"] is not None else "like_model"),
         )
@@ -132,21 +133,22 @@ def _check_like(fields: Fields) -> None:
                 )
     elif fields["weights_column"] is None and fields["draw"] is None:
         raise Misfit(
-            "expected --weights_column=weight or --draw=N with it, which say what is done with it: "
-            "weights beside the records of --fractions or --counts, or a validation set drawn by them",
+            "expected --weights_column=weight or --draw=N with it: the first adds weights to "
+            "the records of --fractions or --counts, the second draws a validation set by "
+            "weight",
             _place(fields, "like" if fits else "like_model"),
         )
     if weighs:
         for name in ("features", "fit_records", "fit_bytes"):
             if fields[name] != _DEFAULTS[name]:
                 raise Misfit(
-                    "the model is fitted already, and says itself what it looks at; leave it out",
+                    "this model is fitted already and names its own features; leave it out",
                     _place(fields, name),
                     _place(fields, "like_model"),
                 )
     if fields["weights_column"] is not None and fields["draw"] is not None:
         raise Misfit(
-            "what is drawn by weight needs no weights; leave one of them out",
+            "records that are drawn by weight need no weights; leave one of them out",
             _place(fields, "weights_column"),
             _place(fields, "draw"),
         )
@@ -154,7 +156,7 @@ def _check_like(fields: Fields) -> None:
         raise Misfit("expected --draw with it", _place(fields, "draw_column"))
     if fields["max_weight"] is not None and fields["max_weight"] < 1:
         raise Misfit(
-            f"expected 1 or more, as weights are 1 in the mean; got {fields['max_weight']}",
+            f"expected 1 or more, because the mean weight is 1; got {fields['max_weight']}",
             _place(fields, "max_weight"),
         )
     if "-" in (fields["like"] or ()):
@@ -163,8 +165,8 @@ def _check_like(fields: Fields) -> None:
         )
     if tuple(fields["features"]) == EVERY:
         raise Misfit(
-            "expected text, or the names of columns; not all columns may tell the sets apart by what "
-            "they are, such as an id",
+            "expected text, or names of columns; * isn't possible, because a column such as "
+            "an id can tell the sets apart by itself",
             _place(fields, "features"),
         )
 
@@ -173,20 +175,23 @@ def _check_output(fields: Fields) -> None:
     for name in ("seed", "epoch"):
         if fields[name] and not fields["shuffle"]:
             raise Misfit(
-                "expected --shuffle with it: without, each split has the input's order; which split a "
-                "record falls to is --split_seed's to say",
+                "expected --shuffle with it: without --shuffle, each split keeps the input's "
+                "order; --split_seed changes which records are in which split",
                 _place(fields, name),
             )
     if fields["shuffle"] and fields["draw"] is None:
         names = plan_split(fields["fractions"], fields["counts"]).names
         if len(names) > _MOST_SHUFFLED:
             raise Misfit(
-                f"expected {_MOST_SHUFFLED} splits at most, as each is shuffled by itself; got "
-                f"{len(names)}. Leave --shuffle out, and shuffle those you need",
+                f"expected at most {_MOST_SHUFFLED} splits, because each is shuffled by "
+                f"itself; got {len(names)}. Leave out --shuffle, and shuffle the ones you "
+                "need",
                 (("shuffle",), None),
             )
     if fields["num_shards"] is not None and fields["shard_size"] is not None:
-        raise Misfit("give one of them", _place(fields, "num_shards"), _place(fields, "shard_size"))
+        raise Misfit(
+            "pass only one of them", _place(fields, "num_shards"), _place(fields, "shard_size")
+        )
 
 
 def _place(fields: Fields, field: str) -> tuple[Path, str]:

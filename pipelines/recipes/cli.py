@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import re
+import select
 import signal
 import sys
 import threading
@@ -61,20 +63,29 @@ def printable(text: str) -> str:
 
 def print_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object on a line of its own, as ``--json`` does."""
-    print(json.dumps(value, default=_plain))
+    print(json.dumps(_plain(value), allow_nan=False))
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON has in the place of arrays, bytes and times."""
+    """Return what JSON has in the place of arrays, bytes, times, and numbers that aren't finite."""
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
     if hasattr(value, "tolist"):  # numpy's numbers and arrays
-        return value.tolist()
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
     return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
 
 
 def _say_error(kind: str, said: str, code: int, result: Mapping[str, Any] | None = None) -> int:
     """Print an error as ``--json`` does; return its exit code."""
     error = {"type": kind, "message": said, "exit_code": code}
-    print_json({**(result or {}), "error": error})
+    with contextlib.suppress(OSError):  # nobody may read it any more
+        print_json({**(result or {}), "error": error})
     return code
 
 
@@ -110,6 +121,10 @@ def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) ->
             _say_error("Stopped", f"stopped by {signal.Signals(by).name}", 128 + by)
         return 128 + by
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            # as shells have it for SIGPIPE; what is still to be flushed goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 128 + signal.SIGPIPE
         if debug:
             traceback.print_exc()
         said = printable(f"{type(error).__name__}: {error}")
@@ -122,6 +137,15 @@ def run_main(run: Callable[[Sequence[str]], Any], argv: Sequence[str] | None) ->
         for number, former in signals.items():
             signal.signal(number, former)
     return 0
+
+
+def _nobody_reads() -> bool:
+    """Return whether standard output is a pipe whose reader has gone, as ``head`` does."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # no file, or closed
+        watched = select.poll()
+        watched.register(sys.stdout.fileno(), 0)
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in watched.poll(0))
+    return False
 
 
 def _among(given: Sequence[str], switch: str) -> bool:

@@ -54,7 +54,8 @@ def _refuse_structure(text: bytes) -> None:
             raise _RefusedError(f"nested in more than {_DEEPEST} levels", event.start_mark)
         if isinstance(event, yaml.AliasEvent):
             raise _RefusedError(
-                f"the alias *{event.anchor} isn't taken; write it out", event.start_mark
+                f"aliases such as *{event.anchor} aren't supported; write the value out",
+                event.start_mark,
             )
 
 
@@ -77,9 +78,9 @@ def load(text: bytes, name: str, lines: dict[Path, int]) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = f" (line {mark.line + 1})" if mark else ""
-        raise UsageError(f"{name}: not YAML that can be read: {error.problem}{line}") from None
+        raise UsageError(f"{name}: can't be read as YAML: {error.problem}{line}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UsageError(f"{name}: not YAML that can be read: {error}") from None
+        raise UsageError(f"{name}: can't be read as YAML: {error}") from None
 
 
 def _content(node: Any, path: Path, lines: dict[Path, int]) -> Any:
@@ -93,7 +94,7 @@ def _content(node: Any, path: Path, lines: dict[Path, int]) -> Any:
             key = key_node.value
             where = (*path, key)
             if key in mapping:
-                raise _RefusedError(f"{dotted(where)}: stands there twice", mark)
+                raise _RefusedError(f"{dotted(where)}: is there twice", mark)
             lines[where] = mark.line + 1
             mapping[key] = _content(value_node, where, lines)
         return mapping

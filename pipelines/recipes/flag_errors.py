@@ -20,6 +20,20 @@ M = TypeVar("M", bound=BaseModel)
 
 _PREFIX = re.compile(r"Value error, |\w+ should (be|have) ")  # of pydantic's messages
 
+_NUMBERS = {
+    "greater_than_equal": ("ge", "{:,} or more"),
+    "greater_than": ("gt", "more than {:,}"),
+    "less_than_equal": ("le", "at most {:,}"),
+    "less_than": ("lt", "less than {:,}"),
+}
+_KINDS = {
+    "int_": "a whole number",
+    "float_": "a number",
+    "string_type": "text",
+    "bool_": "true or false",
+}
+"""Beginnings of pydantic's types of errors, and what was expected there."""
+
 FLAGS = {"sources": "input", "as_json": "json"}
 """Flags whose name isn't their field's."""
 
@@ -122,11 +136,11 @@ def validate(model: type[M], values: dict[str, Any], origin: Origin | None = Non
     name = str(path[0])
     if first["type"] == "missing":
         where = f", or {name} in {origin.file}" if origin.file else ""
-        raise UsageError(f"{flag_of(name)} is missing{where}: see --help")
+        raise UsageError(f"{flag_of(name)} is missing{where}; see --help")
     if first["type"] == "extra_forbidden":  # inside of a field; fields themselves are known here
         where = "" if origin.has(path) else f"{dotted(path[1:])}: "
         raise origin.error(f"{where}unknown field", (path, values.get(name)))
-    message = _PREFIX.sub("", first["msg"])
+    message = _expected(first["type"], first.get("ctx", {})) or _PREFIX.sub("", first["msg"])
     if first["type"] == "too_short" and first["input"] == "":  # else it speaks of items
         message = "at least 1 character"
     expected = message if message.startswith("expected") else f"expected {message}"
@@ -135,5 +149,14 @@ def validate(model: type[M], values: dict[str, Any], origin: Origin | None = Non
         value = first["input"]  # text in quotes, so that '1' is told from 1
         expected += f", got {repr(value) if isinstance(value, str) else value}"
     elif inner:
-        expected = f"{dotted(tuple(inner))}: {expected}, got {first['input']}"
+        where = dotted(tuple(part for part in inner if isinstance(part, str)))
+        expected = f"{where}{': ' if where else ''}{expected}, got {first['input']}"
     raise origin.error(expected, (path, values.get(name)))
+
+
+def _expected(kind: str, limits: Mapping[str, Any]) -> str:
+    """Say what was expected where pydantic's own words are hard to read; else nothing."""
+    if kind in _NUMBERS:
+        sign, words = _NUMBERS[kind]
+        return words.format(limits[sign])
+    return next((words for start, words in _KINDS.items() if kind.startswith(start)), "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import itertools
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, Literal, NoReturn, get_args, get_origin
@@ -19,12 +20,21 @@ from pipelines.recipes.wording import write_size
 from transforms.errors import UsageError
 from transforms.version import VERSION
 
+_SAID = (
+    (re.compile(r"^argument (\S+): "), r"\1: "),
+    (re.compile(r"ignored explicit argument "), "expected no value, got "),
+    (re.compile(r"expected (one|at least one) argument$"), r"expected \1 value, got none"),
+    (re.compile(r"^the following arguments are required: "), "missing: "),
+)
+
 
 class Parser(argparse.ArgumentParser):
     """A parser that raises UsageError where argparse would print its usage and exit."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise what went wrong."""
+        """Raise what went wrong, in words of ours where argparse's are hard to read."""
+        for theirs, ours in _SAID:
+            message = theirs.sub(ours, message)
         raise UsageError(f"{message}; see --help")
 
 
@@ -188,6 +198,19 @@ def parse(parser: CommandParser, argv: Sequence[str]) -> tuple[dict[str, Any], l
     return vars(known), rest
 
 
+def refuse_rest(parser: CommandParser, rest: Sequence[str]) -> None:
+    """Raise UsageError where a command of one DIR was given something that isn't a flag of it."""
+    if not rest:
+        return
+    name = rest[0].partition("=")[0]
+    if not name.startswith("-"):
+        raise UsageError(f"{name}: expected one DIR, got another one; see --help")
+    near = difflib.get_close_matches(name, parser._option_string_actions, n=1, cutoff=_NEAR)
+    raise UsageError(
+        f"{rest[0]}: unknown flag; {f'did you mean {near[0]}?' if near else 'see --help'}"
+    )
+
+
 def _refuse_second_value(parser: CommandParser, argv: Sequence[str]) -> None:
     """Raise UsageError where a word stands behind a flag of ours that has its value, or takes none."""
     flag, action, values = "", None, list[str]()
@@ -203,7 +226,7 @@ def _refuse_second_value(parser: CommandParser, argv: Sequence[str]) -> None:
         if action is None or action.nargs == "+":
             continue
         if action.nargs == 0:
-            raise UsageError(f"{flag}: expected no value behind it, got {word}")
+            raise UsageError(f"{flag}: expected no value, got {word}")
         if len(values) > 1:
             hint = "leave out spaces, or quote the value"
             takes = parser.help.flags.get(action.dest)

@@ -18,8 +18,8 @@ FIELDS = (*WAYS, "interleave", "weigh_by", "stop", "max_records", "max_bytes", "
 _TEMPERATURES = LEAST_TEMPERATURE, Decimal(10**6)  # n^(1/T) has to stay a number one can hold
 _REPEATS = 10**6
 _HINT = (
-    "; an --input without a name is of the source default: write --input=NAME=PATTERN, where a name "
-    "has letters, digits, _ and -, a letter first"
+    "; an --input without a name belongs to the source default: write --input=NAME=PATTERN, "
+    "where a name has letters, digits, _ and -, a letter first"
 )
 Fields = Mapping[str, Any]
 """Fields of a recipe, read already: ``FIELDS`` and ``sources``."""
@@ -33,7 +33,7 @@ def check_mixture(fields: Fields) -> None:
     """
     given = [name for name in WAYS if fields[name] is not None]
     if len(given) > 1:
-        raise Misfit("give one of them", *(_place(fields, name) for name in given))
+        raise Misfit("pass only one of them", *(_place(fields, name) for name in given))
     if fields["weights"] is not None:
         _check_names(fields, "weights", all_of_them=True)
         _check_numbers(fields, "weights", fields["weights"].values())
@@ -61,7 +61,7 @@ def check_measure(fields: Fields, *, bytes_are: str = "bytes of records") -> Non
     by_bytes, by_tokens = measured_by(fields, "bytes"), measured_by(fields, "tokens")
     if by_bytes and by_tokens:
         raise Misfit(
-            f"{bytes_are} or tokens are counted, one of them",
+            f"one run counts {bytes_are} or tokens, not both",
             _place(fields, by_bytes[0]),
             _place(fields, by_tokens[0]),
         )
@@ -91,8 +91,8 @@ def _check_rules(fields: Fields) -> None:
     # one stage of several goes by its own sources, and can't do without naming the others
     if fields["stop"] == "all_exhausted" and left_out and not fields.get("stages"):
         raise Misfit(
-            f"{left_out[0]} has a weight of zero and would never be exhausted; take it out of the "
-            "sources, or use first_exhausted",
+            f"{left_out[0]} has a weight of zero and would never be exhausted; remove the "
+            "source, or use first_exhausted",
             _place(fields, "stop"),
             _place(fields, "weights", left_out[0]),
         )

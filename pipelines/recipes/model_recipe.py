@@ -159,13 +159,13 @@ class ModelRecipe(OneSplitRecipe):
     def _model_fits(self) -> Self:
         if self.bytes and self.text_field and "text_field" in self.model_fields_set:
             raise Misfit(
-                "bytes are whole lines, a field holds text; give one of them",
+                "--bytes reads whole lines, --text_field a field; pass only one of them",
                 (("bytes",), None),
                 (("text_field",), self.text_field),
             )
         if self.bpe_engine == "gigatoken" and self.sampling not in ("off", "stochastok"):
             raise Misfit(
-                "gigatoken doesn't sample: kernels of Dovetail's own draw; leave it out",
+                "gigatoken doesn't sample, Dovetail's own kernels do; leave out --bpe_engine",
                 (("bpe_engine",), self.bpe_engine),
                 (("sampling",), self.sampling),
             )

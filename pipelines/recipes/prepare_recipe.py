@@ -225,8 +225,8 @@ class PrepareRecipe(MixtureRecipe, ModelRecipe):
     pack_window: Annotated[Count, Field(le=2**40)] | None = make_flag(
         None,
         _PACKING,
-        "best_fit packs each N tokens of the order by themselves, such as 16M. By default N is "
-        "4,096 rows, at most 2^25 tokens",
+        "size in tokens of the windows of the order that best_fit packs one by one, such as "
+        "16M. By default 4,096 rows, at most 2^25 tokens",
         metavar="N",
     )
     output_format: Annotated[

@@ -295,15 +295,15 @@ class Recipe(MixtureRecipe, WholeRecordsRecipe):
     def _fits_together(self) -> Recipe:
         if self.num_shards is not None and self.shard_records is not None:
             raise Misfit(
-                "give one of them",
+                "pass only one of them",
                 (("num_shards",), self.num_shards),
                 (("shard_records",), self.shard_records),
             )
         check_measure(dict(self))
         if self.counts_tokens and self.text_field is not None:
             raise Misfit(
-                "--text_field takes the text alone, which has no tokens yet; leave it out for rows of "
-                "ids, or let dovetail prepare tokenize and mix",
+                "--text_field keeps text, which has no tokens to count; leave it out for "
+                "rows of ids, or use dovetail prepare, which tokenizes and mixes",
                 (("text_field",), self.text_field),
                 (
                     ("max_tokens",) if self.max_tokens else ("weigh_by",),

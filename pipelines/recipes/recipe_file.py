@@ -109,8 +109,8 @@ def read_recipe(
             made_by = command if manifest.get(field) else made_by
         if made_by != kind.command:
             raise UsageError(
-                f"--recipe={url}: dovetail {made_by} made this dataset; give its manifest to that "
-                f"command, or take it as the --input of dovetail {kind.command}"
+                f"--recipe={url}: dovetail {made_by} made this dataset; pass its manifest to "
+                f"that command, or read the dataset as the --input of dovetail {kind.command}"
             )
         content, root = manifest.get("recipe"), ("recipe",)
         with contextlib.suppress(TypeError, KeyError, ValueError):  # written by hand
@@ -119,8 +119,8 @@ def read_recipe(
         content = exact_yaml.load(text, url, lines)
         if url.rpartition("/")[2] == layout.MANIFEST and "sources" not in (content or {}):
             raise UsageError(
-                f'--recipe={url}: not a manifest of Dovetail (it has no "format": "{layout.FORMAT}"), '
-                "nor a recipe, which would have sources"
+                f'--recipe={url}: not a manifest of Dovetail (it has no "format": '
+                f'"{layout.FORMAT}"), and not a recipe, which would have sources'
             )
     if not isinstance(content, dict):
         raise UsageError(f"{url}: expected a mapping of fields such as sources and seed")
@@ -146,7 +146,7 @@ def put_under(
         if former in content:
             if name in content:
                 raise UsageError(
-                    f"{origin.file}: {name} and {former} say the same; leave one of them out"
+                    f"{origin.file}: {name} and {former} mean the same; leave one of them out"
                 )
             content[name] = content.pop(former)
             lines.update({(name,): lines[(former,)]} if (former,) in lines else {})
@@ -166,12 +166,14 @@ def put_under(
 def refuse_truth(name: str, value: Any, origin: Origin, kind: RecipeKind[Any, Any]) -> None:
     """Raise UsageError where a truth value is none of a field's: pydantic would take true for 1."""
     if isinstance(value, bool) and name in kind.fields and kind.fields[name].annotation is not bool:
-        raise origin.error(f"expected no truth value, got {value}", ((name,), None))
+        raise origin.error(
+            f"expected a value other than true or false, got {value}", ((name,), None)
+        )
 
 
 def _about_unknown(name: str, kind: RecipeKind[Any, Any]) -> str:
     if name in kind.switches:
-        return f"expected {flag_of(name)} on the command line only"
+        return f"{flag_of(name)} is for the command line only"
     renamed = {flag: field for field, flag in FLAGS.items()}.get(name)
     return f"unknown field{f'; did you mean {renamed}?' if renamed else nearest(name, kind.fields)}"
 

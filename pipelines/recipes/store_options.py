@@ -23,9 +23,9 @@ _USER_IN_URL = re.compile(r"://[^/?#]*@")
 _PARAMETER = re.compile(r"[?&;]([^=&;#]*)=")
 _PLACE = (("storage_options",), None)  # its value isn't shown: it may hold a secret
 _INSTEAD = (
-    "give it in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, "
-    "GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN, AZURE_STORAGE_CONNECTION_STRING) or in the store's own "
-    "configuration (~/.aws, gcloud auth application-default login, hf auth login)"
+    "set it in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, "
+    "GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN, AZURE_STORAGE_CONNECTION_STRING) or in the "
+    "store's own configuration (~/.aws, gcloud auth application-default login, hf auth login)"
 )
 
 

@@ -109,14 +109,14 @@ class TokenizeRecipe(ModelRecipe):
         if self.decode and other:
             value = getattr(self, other[0])
             raise Misfit(
-                'tokens have one text, which comes as lines {"text":…}; leave it out, or --decode',
+                '--decode writes lines {"text":…} and has no use for it; leave one of them out',
                 ((other[0],), None if value is True else value),
                 (("decode",), None),
             )
         if self.decode and self.on_bad_record != "fail":
             raise Misfit(
-                "rows of ids that aren't the model's end the run: no text of theirs could be set apart; "
-                "leave it out",
+                "--decode always ends the run at ids that the model doesn't have, because "
+                "they have no text; leave it out",
                 (("on_bad_record",), self.on_bad_record),
                 (("decode",), None),
             )
@@ -133,7 +133,9 @@ class TokenizeRecipe(ModelRecipe):
             return
         given = (("keep_fields",), ",".join(self.keep_fields))
         if self.decode:
-            raise Misfit("texts are decoded alone; leave it out", given, (("decode",), None))
+            raise Misfit(
+                "--decode writes the texts alone; leave it out", given, (("decode",), None)
+            )
         if self.bytes or not self.text_field:
             raise Misfit(
                 "whole lines have no fields to be kept; expected JSON lines or rows and the name of "

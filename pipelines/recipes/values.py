@@ -75,7 +75,8 @@ def parse_memory(value: Any) -> Any:
     if bare and not isinstance(value, bool) and 0 < int(value) < MIB:
         unit = "GiB" if int(value) <= _MOST_GIB else "MiB"
         raise ValueError(
-            f"expected a size with its unit, such as {int(value)}{unit}; this is in bytes"
+            f"expected a size with its unit, such as {int(value)}{unit}; without a unit, it "
+            "means bytes"
         )
     return parse_size(value)
 
@@ -119,7 +120,8 @@ def parse_sources(value: Any) -> Any:
         name, rest = split_name(pattern)
         if not name and (match := _SOURCE.fullmatch(pattern)):
             _LOG.info(
-                "--input=%s: read as a path, as it exists; for a source named %s write %s=./%s",
+                "--input=%s: read as a path, because it exists; for a source named %s write "
+                "%s=./%s",
                 *(pattern, match[1], match[1], match[2]),
             )
         sources.setdefault(name or DEFAULT_SOURCE, []).append(rest)
@@ -146,8 +148,9 @@ def join_patterns(groups: Sequence[Sequence[str]]) -> list[str]:
         if any(names) and not all(names):
             name = next(filter(None, names))
             raise UsageError(
-                f"--input {' '.join(group)}: is {name} the name of all of them? Write it before "
-                "each, or quote a pattern, as in --input='NAME=*.txt'"
+                f"--input {' '.join(group)}: some have the name {name}, and others have "
+                "none; write NAME= before each, or quote a pattern, as in "
+                "--input='NAME=*.txt'"
             )
     return [pattern for group in groups for pattern in group]
 
@@ -231,7 +234,7 @@ def parse_extensions(value: Any) -> Any:
         return value
     found = [read_extension(part) for text in value for part in text.split(",")]
     if odd := next((part for part in found if part == "." or "/" in part), None):
-        raise ValueError(f"expected the ends of files' names, such as .jsonl,.json; got {odd!r}")
+        raise ValueError(f"expected file extensions, such as .jsonl,.json; got {odd!r}")
     return list(dict.fromkeys(found))
 
 
@@ -239,12 +242,12 @@ def check_exchange(asked: str) -> None:
     """Say that a setting of former versions changes nothing, or can't be had any more."""
     if asked == "engine":
         text = (
-            "this exchange went, as it held each shard in memory whole; leave it out: records cross by "
-            "files (in --temp_location), in bounded memory"
+            "this exchange was removed, because it held each shard in memory whole; leave it "
+            "out: records pass through files (in --temp_location), in bounded memory"
         )
         raise Misfit(text, (("exchange",), asked))
     if asked not in ("auto", "files"):
-        raise ValueError("expected nothing, or auto or files, which have no effect any more")
+        raise ValueError("expected auto or files, which have no effect any more; leave it out")
     _LOG.info("exchange=%s no longer has an effect: records always pass through spill files", asked)
 
 
@@ -326,7 +329,9 @@ def parse_number(value: Any) -> Any:
         raise ValueError("expected a finite number such as 0.6 or 3")
     last = number.as_tuple().exponent
     if number.adjusted() >= _DIGITS or (isinstance(last, int) and last < -_DIGITS):
-        raise ValueError(f"expected at most {_DIGITS} digits before the point, and behind it")
+        raise ValueError(
+            f"expected at most {_DIGITS} digits before the point, and as many after it"
+        )
     return number
 
 

@@ -98,15 +98,15 @@ def check_beam_flags(flags: list[str], ours: Iterable[str]) -> list[str]:
     try:
         _, unknown = beam.parse_known_args(flags)
     except UsageError as error:
-        raise UsageError(f"{' '.join(flags)}: not what Beam takes: {error}") from None
+        raise UsageError(f"{' '.join(flags)}: Beam doesn't accept this: {error}") from None
     if not unknown:
         return flags
     first = unknown[0]
     if not first.startswith("-"):
         raise UsageError(
-            f"{first}: an argument that belongs to no flag; behind --input=PATTERN stands one pattern, "
-            f"several behind a space, as in --input a.jsonl {first}; quote patterns so that the shell "
-            "leaves them alone"
+            f"{first}: this argument belongs to no flag; --input=PATTERN takes one pattern, "
+            f"--input several, as in --input a.jsonl {first}; quote patterns so that the "
+            "shell leaves them alone"
         )
     # without the dashes, which would make all flags alike
     name = first.split("=", 1)[0].lstrip("-").replace("-", "_")
@@ -146,5 +146,5 @@ def warn_of_flags(flags: Sequence[str], runner: str) -> None:
     """Warn of flags for Beam that do nothing on the runner that does the work."""
     idle = without_effect(flags, runner)
     if idle:
-        hint = "; --workers says how many work on this machine" if "--num_workers" in idle else ""
+        hint = "; --workers sets how many work on this machine" if "--num_workers" in idle else ""
         LOG.warning("%s: no effect with --runner=%s%s", ", ".join(idle), runner, hint)

@@ -50,8 +50,8 @@ def choose_workers(
     memory = settings.memory if settings.memory is not None else there // 2
     if memory > there:
         raise UsageError(
-            f"--memory={memory / 2**30:.1f}GiB: this machine, or the control group, has "
-            f"{there / 2**30:.1f} GiB; give less"
+            f"--memory={memory / 2**30:.1f}GiB: this machine, or its control group, has "
+            f"{there / 2**30:.1f} GiB; pass less"
         )
     cores = cores_available()
     count, mode = settings.workers, settings.direct_running_mode
@@ -69,8 +69,8 @@ def choose_workers(
     count = count or cores
     if mode == "in_memory" and count > 1:
         raise UsageError(
-            f"--workers={count} and --direct_running_mode=in_memory: one worker works in "
-            "the launcher; give multi_processing or multi_threading"
+            f"--workers={count} and --direct_running_mode=in_memory: in memory, one worker "
+            "runs in the launcher; pass multi_processing or multi_threading"
         )
     if mode is None:
         mode = "multi_processing" if count > 1 else "in_memory"

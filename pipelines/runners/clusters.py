@@ -47,12 +47,14 @@ def refuse_unshared(settings: RunSettings, urls: Iterable[tuple[str, str]], *, w
     """
     if settings.shared_filesystem:
         return
+    instead = "pass a URL that they can reach (s3://, gs://, hdfs://)"
+    if settings.runner != "DataflowRunner":
+        instead += ", or --shared_filesystem if the path is the same folder on all machines"
     for flag, url in urls:
         if url != "-" and storage.is_local(url):
             raise UsageError(
-                f"{flag}={url}: a path on this machine, which the workers of {where} don't see; give "
-                "a URL that they can reach (s3://, gs://, hdfs://), or --shared_filesystem if the path "
-                "is the same folder on all machines"
+                f"{flag}={url}: a path on this machine, which the workers of {where} can't "
+                f"see; {instead}"
             )
 
 
@@ -75,7 +77,7 @@ def explain_failure(text: str, state: str, *, runner: str) -> BaseException:
     why = lines[-1] if lines else text.strip().rpartition("\n")[2] or f"its state is {state}"
     if _LOST.search(why):  # a Java that ends for want of memory can't tell anybody
         why += (
-            "; one that is lost each time has mostly run out of memory (its own output says so, and its "
-            f"exit code is 3): {_MORE}"
+            "; a TaskManager that is lost every time has usually run out of memory (its own "
+            f"output says so, and its exit code is 3): {_MORE}"
         )
     return RunError(f"the job failed: {why}")

@@ -45,19 +45,19 @@ def settle_dataflow(
     temp = _temp_location(settings)
     if not given["region"]:
         raise UsageError(
-            "--region: expected where the machines are to be, such as europe-west4; best where the "
-            "buckets are"
+            "--region: expected the region of the machines, such as europe-west4; best the "
+            "region of the buckets"
         )
     name = given["job_name"]
     if name and not _JOB.fullmatch(name):
         raise UsageError(
-            f"--job_name={name}: expected small letters, digits and dashes, a letter first and no dash "
-            "last; or leave it out"
+            f"--job_name={name}: expected lowercase letters, digits and dashes, a letter "
+            "first and no dash last; or leave it out"
         )
     if not given["sdk_container_image"]:
         raise UsageError(
-            "--sdk_container_image: expected an image that holds Dovetail, which Beam's own doesn't; "
-            "build one with deploy/Dockerfile"
+            "--sdk_container_image: expected an image with Dovetail installed, which Beam's "
+            "own hasn't; build one with deploy/Dockerfile"
         )
     settings, flags = _choose_machines(settings, given)
     project = given["project"]
@@ -100,13 +100,13 @@ def _temp_location(settings: S) -> str:
     locations = settings.temp_location or []
     if not locations:
         raise UsageError(
-            "--temp_location: expected gs://BUCKET/FOLDER, where the job's graph is left for Dataflow, "
-            "and temporary files"
+            "--temp_location: expected gs://BUCKET/FOLDER, for the job's graph and temporary files"
         )
     if not _BUCKET.fullmatch(locations[0]):
         raise UsageError(
-            f"--temp_location={locations[0]}: expected gs://BUCKET/FOLDER first, of a bucket with "
-            "three letters at least, as Dataflow fetches the job's graph from there"
+            f"--temp_location={locations[0]}: expected gs://BUCKET/FOLDER first, with a "
+            "bucket name of at least three letters, because Dataflow reads the job's graph "
+            "there"
         )
     return locations[0]
 
@@ -126,8 +126,9 @@ def _choose_machines(settings: S, given: dict[str, Any]) -> tuple[S, list[str]]:
         if not fits:
             most = memory_of(f"n2-highmem-{CORES}") or 0
             raise UsageError(
-                f"--memory={write_size(wanted)}: expected at most {most / GIB:.1f}GiB, what a machine "
-                "of much memory has for each core; give less, or a --machine_type of your own"
+                f"--memory={write_size(wanted)}: expected at most {most / GIB:.1f}GiB, the "
+                "memory per core of high-memory machines; pass less, or your own "
+                "--machine_type"
             )
         machine = fits[0]
         flags.append(f"--machine_type={machine}")
@@ -135,8 +136,8 @@ def _choose_machines(settings: S, given: dict[str, Any]) -> tuple[S, list[str]]:
     if share is not None and memory is not None and memory > share:
         raise UsageError(
             f"--memory={write_size(memory)} and --machine_type={machine}: expected at most "
-            f"{share / GIB:.1f}GiB for each of its worker processes, one a core; give less, or a larger "
-            "machine for each core"
+            f"{share / GIB:.1f}GiB for each of its worker processes, one per core; pass "
+            "less, or a machine with more memory per core"
         )
     memory = memory or min(MEMORY, share or MEMORY)
     cores, most = cores_of(machine) or CORES, given["max_num_workers"]
@@ -187,12 +188,13 @@ def _check_credentials(scopes: Sequence[str], project: str | None) -> str:
         credentials.refresh(google.auth.transport.requests.Request())
     except GoogleAuthError as error:
         raise UsageError(
-            f"--runner=DataflowRunner: no credentials that Google takes ({error}); set "
-            "GOOGLE_APPLICATION_CREDENTIALS, or run: gcloud auth application-default login"
+            "--runner=DataflowRunner: Google accepts no credentials of this machine "
+            f"({error}); set GOOGLE_APPLICATION_CREDENTIALS, or run: gcloud auth "
+            "application-default login"
         ) from None
     if not (project or own):
         raise UsageError(
-            "--project: expected the Google Cloud project that the job is to run in; the credentials "
+            "--project: expected the Google Cloud project to run the job in; the credentials "
             "name none"
         )
     return str(project or own)

@@ -51,7 +51,7 @@ def run_on_dataflow(
     try:
         pipeline = beam.Pipeline(runner=DataflowRunner(), options=options)
     except ValueError as error:
-        raise UsageError(f"Beam can't make a job for Dataflow of the flags: {error}") from None
+        raise UsageError(f"Beam can't make a Dataflow job from the flags: {error}") from None
     build(pipeline)
     job = _Job(pipeline, cloud, wait=wait)
     job.wait(claim, tick=tick)
@@ -133,8 +133,8 @@ class _Job(Submitted):
             return super().failure()
         said = " ".join(str(self.raised).split())
         return RunError(
-            f"Dataflow doesn't take the job ({type(self.raised).__name__}: {said}); look at --project, "
-            "--region, --temp_location and what the credentials may do"
+            f"Dataflow refused the job ({type(self.raised).__name__}: {said}); check "
+            "--project, --region, --temp_location and the permissions of the credentials"
         )
 
 

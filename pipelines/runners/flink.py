@@ -107,8 +107,9 @@ def settle_flink(
     master = given["flink_master"]
     if not says(beam_flags, "flink_master") or master in ("[auto]", "[local]"):
         raise UsageError(
-            "--flink_master: expected HOST:PORT of a cluster's REST interface; start one on this "
-            "machine with deploy/flink/cluster.py, or leave --runner out to work without one"
+            "--flink_master: expected HOST:PORT of a cluster's REST interface; start one on "
+            "this machine with deploy/flink/cluster.py, or leave out --runner to work "
+            "without one"
         )
     flink = Flink(master)
     try:
@@ -119,15 +120,15 @@ def settle_flink(
     except (OSError, KeyError, ValueError) as error:
         why = getattr(error, "reason", None) or error
         raise UsageError(
-            f"--flink_master={master}: no Flink answers there ({why}); start the cluster, or give "
-            "HOST:PORT of its JobManager's REST interface"
+            f"--flink_master={master}: no Flink answers there ({why}); start the cluster, or "
+            "pass HOST:PORT of its JobManager's REST interface"
         ) from None
     _require_version(given, beam_flags, version)
     _require_workers(given, here=flink.is_here)
     if given["job_endpoint"] and not _answers(given["job_endpoint"]):
         raise UsageError(
-            f"--job_endpoint={given['job_endpoint']}: no job server answers there; start one, or leave "
-            "the flag out, and this command starts its own"
+            f"--job_endpoint={given['job_endpoint']}: no job server answers there; start "
+            "one, or leave out --job_endpoint, and this command starts its own"
         )
     if not given["flink_job_server_jar"] or not str(given["flink_job_server_jar"]).startswith(
         "http"
@@ -136,17 +137,19 @@ def settle_flink(
     if not flink.is_here:
         refuse_unshared(settings, urls, where=f"--flink_master={master}")
     if not slots:
-        raise UsageError(f"--flink_master={master}: the cluster has no TaskManager; start some")
+        raise UsageError(
+            f"--flink_master={master}: the cluster has no TaskManager; start at least one"
+        )
     if delay is None:
         LOG.warning(
-            "the cluster restarts no job, so the first worker that dies ends the run; set "
-            "restart-strategy.type: fixed-delay on the cluster"
+            "the cluster doesn't restart jobs, so the first worker that dies ends the run; "
+            "set restart-strategy.type: fixed-delay on the cluster"
         )
     asked = settings.parallelism or slots
     if asked > slots:
         raise UsageError(
-            f"--parallelism={asked}: the cluster at {master} has {slots} slots; give at most so many, "
-            "or start more TaskManagers"
+            f"--parallelism={asked}: the cluster at {master} has {slots} slots; pass at most "
+            "that many, or start more TaskManagers"
         )
     flags = [*beam_flags, f"--parallelism={asked}"]
     if not says(beam_flags, "flink_version") and _minor(version) in _published():
@@ -184,7 +187,7 @@ def _require_workers(given: dict[str, Any], *, here: bool) -> None:
                 '{"command": "/path/of/the/program"}; deploy/flink/cluster.py prints all flags'
             ) from None
         if not os.access(program, os.X_OK):
-            problem = f"{program} is no program"
+            problem = f"{program} isn't a program"
     if here and problem:  # a forwarded port makes a master elsewhere look like this machine
         LOG.warning("--environment_config: %s on this machine; the TaskManagers need it", problem)
 
@@ -204,15 +207,15 @@ def _require_version(given: dict[str, Any], beam_flags: Sequence[str], version: 
     minor = _minor(version)
     if says(beam_flags, "flink_version") and given["flink_version"] != minor:
         raise UsageError(
-            f"--flink_version={given['flink_version']}: the cluster at {given['flink_master']} is "
-            f"Flink {version}; leave the flag out, or give {minor}"
+            f"--flink_version={given['flink_version']}: the cluster at "
+            f"{given['flink_master']} is Flink {version}; leave out the flag, or pass {minor}"
         )
     jar = given["flink_job_server_jar"]
     built = _flink_of(jar) if jar else None
     if built is not None and _minor(built) != minor:
         raise UsageError(
-            f"--flink_job_server_jar={jar}: made for Flink {built}, and the cluster at "
-            f"{given['flink_master']} is Flink {version}; give the one for {minor}"
+            f"--flink_job_server_jar={jar}: made for Flink {built}, but the cluster at "
+            f"{given['flink_master']} is Flink {version}; pass the jar for {minor}"
         )
     published = _published()
     if not jar and not given["job_endpoint"] and minor not in published:
@@ -247,8 +250,8 @@ def _require_java() -> None:
     home = os.environ.get("JAVA_HOME")
     if shutil.which(os.path.join(home, "bin", "java") if home else "java") is None:
         raise UsageError(
-            "--runner=FlinkRunner: expected Java on this machine, which runs Beam's job server; "
-            "install a Java 11 or 17, or set JAVA_HOME"
+            "--runner=FlinkRunner: expected Java on this machine, which runs Beam's job "
+            "server; install Java 11 or 17, or set JAVA_HOME"
         )
 
 

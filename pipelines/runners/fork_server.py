@@ -163,7 +163,10 @@ class _Server:
             os._exit(1)
         _call_prctl(_PR_SET_NAME, ctypes.c_char_p(WORKER_NAME.encode()))
         if others:
-            logging.warning("a worker starts anew, as these threads can't be forked: %s", others)
+            logging.warning(
+                "a worker starts as a new process, because these threads can't be forked: %s",
+                others,
+            )
             _start_anew(self._launcher, variables)
         gc.enable()
         if state := sys.modules.get("numpy.random"):  # `random` sees to its own

@@ -185,7 +185,11 @@ def died(who: str, code: int) -> WorkerError:
     """Return an error that says how a process ended, by its code as of ``subprocess``, or of a shell."""
     number = code - 128 if code > 128 else -code
     how = f"was killed by signal {number}" if number > 0 else f"ended with code {code}"
-    why = "; the system kills so when memory runs out: give less --memory" if number == 9 else ""
+    why = (
+        "; the system kills processes when memory runs out: pass less --memory"
+        if number == 9
+        else ""
+    )
     return WorkerError(f"{who} {how}{why}")
 
 

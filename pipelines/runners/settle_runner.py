@@ -42,7 +42,7 @@ def settle_runner(
         default = type(settings).model_fields[name].default
         if getattr(settings, name) != default and settings.runner not in runners:
             raise UsageError(
-                f"{flag_of(name)} is for --runner={' or '.join(runners)}, and the work is for "
+                f"{flag_of(name)} is for --runner={' or '.join(runners)}, but this run uses "
                 f"{settings.runner}; leave it out{instead}"
             )
     match settings.runner:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,8 @@ import pipelines.shuffle
 import pipelines.split
 import pipelines.tokenize
 import pipelines.verify
-from tests.pipelines.support import ROOT
+from pipelines.recipes.cli import run_main
+from tests.pipelines.support import ROOT, environment
 from tests.pipelines.test_prepare_plan import write_texts, write_tokenizer
 
 Main = Callable[[list[str]], int]
@@ -197,3 +201,46 @@ def _names_in(value: Any) -> list[str]:
     if isinstance(value, dict):
         return [*value, *(name for part in value.values() for name in _names_in(part))]
     return []
+
+
+def test_a_number_that_json_has_no_word_for_is_null(said: Any, tmp_path: Path) -> None:
+    table = pa.table({"x": [math.nan, math.inf, 1.5], "deep": [[-math.inf], [0.5], []]})
+    pq.write_table(table, tmp_path / "in.parquet")
+    flags = (f"--input={tmp_path}/in.parquet", f"--output={tmp_path}/out", "--num_shards=1")
+    said(pipelines.shuffle.main, *flags)
+    shown = said(pipelines.show.main, f"{tmp_path}/out")["shown"]
+    assert "NaN" not in json.dumps(shown)
+    assert "Infinity" not in json.dumps(shown)
+    found = [one["record"] for one in shown]
+    assert sorted(map(str, found)) == [
+        "{'x': 1.5, 'deep': []}",
+        "{'x': None, 'deep': [0.5]}",
+        "{'x': None, 'deep': [None]}",
+    ]
+
+
+def test_a_reader_that_has_enough_ends_the_command_without_a_word(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("x" * 1_000_000 + "\n")
+    assert pipelines.shuffle.main([f"--input={tmp_path}/in.txt", f"--output={tmp_path}/out"]) == 0
+    for flags in (["--json", "--full"], ["--full"]):
+        with subprocess.Popen(
+            [sys.executable, "-m", "pipelines", "show", f"{tmp_path}/out", *flags],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(),
+            cwd=ROOT,
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.read(5)
+            process.stdout.close()
+            assert process.stderr.read().decode() == ""
+        assert process.returncode == 141
+
+
+def test_a_pipe_that_breaks_elsewhere_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    def work(_: object) -> None:
+        raise BrokenPipeError
+
+    assert run_main(work, []) == 1
+    assert "unexpected error" in capsys.readouterr().err

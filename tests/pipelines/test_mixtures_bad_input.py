@@ -79,7 +79,7 @@ def test_what_can_not_be_asked_is_refused_before_any_work(
 def test_an_empty_source_that_is_weighed_is_refused_and_named(
     corpus: Path, flags: list[str]
 ) -> None:
-    with pytest.raises(UsageError, match="source none: expected records"):
+    with pytest.raises(UsageError, match="source none has a weight"):
         mix(corpus, *flags, names=("web", "none"))
     assert not (corpus.parent / "o").exists()
 
@@ -100,7 +100,7 @@ def test_a_source_of_compressed_nothing_is_named_too(
 ) -> None:
     write_tree(corpus / "zip", {"x.txt.gz": data})
     write_tree(corpus / "web", {"x.txt": b"# names\n" + FILES["web"]} if header else {})
-    with pytest.raises(error, match="source zip: expected records"):
+    with pytest.raises(error, match="source zip has a weight"):
         mix(corpus, *flags, *header, names=("web", "zip"))
     assert not (corpus.parent / "o").exists()
 
@@ -122,7 +122,7 @@ def test_a_weight_of_zero_leaves_a_source_out_and_says_so(
 ) -> None:
     with caplog.at_level(logging.INFO, "dovetail"):
         manifest = mix(corpus, f"--weights=web=1,{names[1]}=0", names=names)
-    assert f"source {names[1]}: not read, as the weight is zero" in caplog.text
+    assert f"source {names[1]}: not read, because its weight is zero" in caplog.text
     assert [source.name for source in manifest.sources] == ["web"]
     assert sorted(split(join_shards(corpus.parent / "o"))) == sorted(split(FILES["web"]))
 

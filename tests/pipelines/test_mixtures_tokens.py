@@ -294,7 +294,10 @@ def test_random_shares_of_tokens_have_the_variance_of_independent_draws(
     [
         (["--max_tokens=9", "--token_column=ids"], ["column ids", "got columns input_ids, id"]),
         (["--max_tokens=9", "--token_column=id"], ["column id of lists", "got int64"]),
-        (["--max_tokens=9", "--max_bytes=9"], ["--max_bytes=9 and --max_tokens=9", "one of them"]),
+        (
+            ["--max_tokens=9", "--max_bytes=9"],
+            ["--max_bytes=9 and --max_tokens=9", "or tokens, not both"],
+        ),
         (
             ["--weights=s=1", "--weigh_by=tokens", "--max_bytes=5"],
             ["--max_bytes=5 and --weigh_by=tokens"],
@@ -320,7 +323,7 @@ def test_what_cannot_be_counted_is_refused(
 def test_lines_have_no_tokens(tmp_path: Path) -> None:
     write_tree(tmp_path / "s", {"a.jsonl": b'{"input_ids": [1, 2]}\n'})
     with pytest.raises(
-        InputError, match=r"got lines; tokenize them first, or let dovetail prepare"
+        InputError, match=r"got lines; tokenize them first, or use dovetail prepare"
     ):
         run(f"--input={tmp_path / 's'}", f"--output={tmp_path / 'o'}", "--max_tokens=5")
 
@@ -350,7 +353,7 @@ def test_verify_finds_another_number_of_tokens(tmp_path: Path) -> None:
     for change, words in (
         (lambda m: m["counted"].update(tokens=7), "tokens don't add up"),
         (lambda m: m["mixture"][0].update(share_of_tokens=0.9), "of the tokens"),
-        (lambda m: m["counted"].update(column="ids"), "no lists in a column ids"),
+        (lambda m: m["counted"].update(column="ids"), "no column ids of lists"),
     ):
         changed = json.loads(json.dumps(manifest))
         change(changed)

@@ -103,7 +103,7 @@ def test_a_plan_shows_special_ids_packing_and_formats(plan: Plan, texts: Path, m
     assert line_of(text, "bos") == "bos <s> (id 0), by the model's file"
     assert line_of(text, "pad") == "pad <pad> (id 2), by a usual name"
     assert line_of(text, "documents") == "documents end in </s> (1)"
-    assert "puts <s> before each text; documents have none, --add_bos puts it, once" in text
+    assert "puts <s> before each text; documents don't get it unless you pass --add_bos" in text
     assert "best_fit, rows of 64 ids; windows of 262,144 tokens" in line_of(text, "packing")
     formats = [line for line in text.splitlines() if line.startswith("format")]
     assert ["parquet" in formats[0], "flat" in formats[1]] == [True, True]
@@ -213,7 +213,7 @@ def test_a_source_that_has_a_weight_and_no_records_is_refused(
     (tmp_path / "empty" / "x.jsonl").write_bytes(b"")
     flags = [f"--input=a={texts}", f"--input=e={tmp_path}/empty", f"--tokenizer={model}"]
     message = refusal(UsageError, *flags, "--weights=a=1,e=1", folder=tmp_path)
-    assert message.startswith("source e: expected records in a source that has a weight, its files")
+    assert message.startswith("source e has a weight, but its files")
     plan(*flags, "--weights=a=1,e=0")
     plan(*flags)
 
@@ -250,7 +250,7 @@ def test_a_model_without_eos_is_an_error_that_says_what_to_give(
     message = refusal(UsageError, *flags, folder=tmp_path)
     assert "--document_end=eos: expected a model that has eos" in message
     assert "pass --eos_token=TEXT|ID" in message
-    assert "--document_end=none, by name" in message
+    assert "--document_end=none to add nothing" in message
     assert line_of(plan(*flags, "--eos_token=w0"), "documents") == "documents end in w0 (1)"
     assert line_of(plan(*flags, "--document_end=3"), "documents") == "documents end in w2 (3)"
     text = plan(*flags, "--document_end=none")  # asked for by name
@@ -343,7 +343,7 @@ def test_rows_of_ids_need_a_model_or_its_size_and_end(tmp_path: Path, plan: Plan
     message = refusal(UsageError, f"--input={rows}", folder=tmp_path)
     assert message.startswith("--vocab_size is missing")
     message = refusal(UsageError, f"--input={rows}", "--vocab_size=50", folder=tmp_path)
-    assert "--document_end=eos: expected to know the EOS of these ids" in message
+    assert "--document_end=eos: the EOS of these ids is unknown" in message
     message = refusal(
         UsageError, f"--input={rows}", "--vocab_size=50", "--eos_token=</s>", folder=tmp_path
     )
@@ -404,7 +404,7 @@ def test_a_token_column_that_is_not_there_does_not_turn_rows_into_text(
 ) -> None:
     flags = (f"--input={texts}", f"--tokenizer={model}", "--token_column=tokens")
     message = refusal(UsageError, *flags, folder=tmp_path)
-    assert "--token_column=tokens: the first input file isn't rows with such a column" in message
+    assert "--token_column=tokens: the first input file has no such column" in message
     message = refusal(UsageError, *flags, "--text_field=text", folder=tmp_path)
     assert "--text_field or --bytes says that the input is text" in message
 
@@ -413,7 +413,7 @@ def test_columns_that_rows_of_ids_lack_are_refused(tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "rows", ROWS)
     flags = (f"--input={rows}", "--vocab_size=50", "--eos_token=1")
     message = refusal(InputError, *flags, "--keep_fields=nope", folder=tmp_path)
-    assert "--keep_fields=nope: the rows have no such column, they have input_ids, id" in message
+    assert "--keep_fields=nope: the rows have no such column; they have input_ids, id" in message
     message = refusal(InputError, *flags, "--split=a=1%", "--split_by=nope", folder=tmp_path)
     assert "--split_by=nope: the rows have no such column" in message
 
@@ -434,7 +434,7 @@ def test_ours_say_who_made_them_and_the_model_is_asked(
     assert str(model) in line_of(text, "model")
     model.unlink()
     message = refusal(UsageError, f"--input={ours}", folder=tmp_path)
-    assert "--document_end=eos: expected to know the EOS of these ids" in message
+    assert "--document_end=eos: the EOS of these ids is unknown" in message
     assert "44 ids" in line_of(plan(f"--input={ours}", "--eos_token=1"), "model")
 
 
@@ -443,7 +443,7 @@ def test_ours_that_end_in_eos_are_not_ended_twice(
 ) -> None:
     ours = tokenized(tmp_path / "tokens", texts, model, "--add_eos")
     message = refusal(UsageError, f"--input={ours}", folder=tmp_path)
-    assert "end with </s> (1) already, and documents would have it twice" in message
+    assert "end with </s> (1) already, so documents would have it twice" in message
     text = plan(f"--input={ours}", "--document_end=none", "--sequence_length=64")
     assert line_of(text, "eos").startswith("eos </s> (id 1)")
 
@@ -454,7 +454,7 @@ def test_rows_of_different_models_are_refused(tmp_path: Path, texts: Path, model
     two = tokenized(tmp_path / "two", texts, other)
     flags = (f"--input=one={one}", f"--input=two={two}")
     message = refusal(UsageError, *flags, folder=tmp_path)
-    assert "these rows were made by 2: " in message
+    assert "these rows were made by 2 models: " in message
     assert str(model) in message
     assert str(other) in message
     message = refusal(UsageError, f"--input=two={two}", f"--tokenizer={model}", folder=tmp_path)

@@ -128,7 +128,7 @@ def test_rows_of_ids_are_split_by_their_ids_or_their_text(tmp_path: Path) -> Non
         (["--split=train=5%"], "beside train, which gets the rest"),
         (
             ["--split=test=2_000_000_000"],
-            "--split=test=2000000000: to choose so many records takes",
+            "--split=test=2000000000: choosing this many records takes",
         ),
         (["--split=a=5%", "--split_by=place"], "--split_by=place: no record .* has this field"),
         (["--split=a=5%", "--split_by=x"], "--split_by=x: expected text, integers or booleans"),

@@ -66,7 +66,7 @@ def test_every_row_of_every_format_is_found(tmp_path: Path, out: Any, form: str,
     dataset, writer = dataset_of(kind), FORMATS[form]
     if not writer.keeps(dataset).rows:
         assert "files of flat don't say" not in out(tmp_path)
-        with pytest.raises(UsageError, match=rf"--row=1: files of {form} don't say where a row"):
+        with pytest.raises(UsageError, match=rf"--row=1: {form} files don't record where rows"):
             out(tmp_path, "--row=1")
         return
     for split, count, seed in (("train", 20, 0), ("validation", 5, 1)):
@@ -90,7 +90,7 @@ def test_what_a_dataset_is_comes_first(tmp_path: Path, out: Any) -> None:
     text = out(tmp_path)
     for words in (
         "prepared, made by dovetail 0",
-        "packing: best_fit, rows of 16 ids, of 1,000 ids there can be",
+        "packing: best_fit, rows of 16 ids; the vocabulary has 1,000 ids",
         r"eos: <eos> \(id 3\), by made up",
         r"mixture of train:",
         r"books +25\.00%",
@@ -98,7 +98,7 @@ def test_what_a_dataset_is_comes_first(tmp_path: Path, out: Any) -> None:
         *(f"{name}: rows, 5 files, .*open it with:" for name in formats),
         *(f"  .*{tmp_path}/epoch-3/{name}" for name in formats),
         r"row 0 of train of epoch 3, \w+ \(epoch-3/\w+/data/train-00000-of-00002",
-        "ids alone, as the manifest names no tokenizer",
+        "not decoded: the manifest names no tokenizer",
     ):
         assert re.search(words, text), (words, text)
     assert text.count("mixture of train") == 1
@@ -275,10 +275,10 @@ def test_ids_alone_are_shown_where_the_model_is_gone_or_another(tmp_path: Path, 
     folder = _tokenized(tmp_path)
     assert "ids alone" not in out(folder)
     write_model(tmp_path / "model.json", {b"another": 3, **{bytes([i]): 1 for i in range(256)}})
-    assert re.search(r"ids alone, as \S+ is another model \(SHA-256", out(folder, "--row=0"))
+    assert re.search(r"not decoded: \S+ is another model \(SHA-256", out(folder, "--row=0"))
     (tmp_path / "model.json").unlink()
     text = out(folder, "--row=0")
-    assert "ids alone, as the tokenizer can't be loaded: " in text
+    assert "not decoded: the tokenizer can't be loaded: " in text
     assert re.fullmatch(r"[\d ]+", text.splitlines()[2])
     write_model(tmp_path / "moved.json")
     assert "中" in out(folder, "--row=0", f"--tokenizer={tmp_path}/moved.json")
@@ -291,8 +291,8 @@ def test_ids_alone_are_shown_where_the_model_is_gone_or_another(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("/dev/zero", "/dev/zero is no file"),
-        ("http://127.0.0.1:9/m.json", "lies on a store of its own; --tokenizer=http"),
+        ("/dev/zero", "/dev/zero isn't a file"),
+        ("http://127.0.0.1:9/m.json", "is on another store; pass --tokenizer=http"),
     ],
 )
 def test_a_model_that_a_strangers_manifest_names_is_not_opened_everywhere(

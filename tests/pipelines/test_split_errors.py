@@ -135,15 +135,15 @@ def test_a_shard_size_that_makes_too_many_shards(tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_bytes(b"some line\n" * 30_000)
     flags = [f"--input={tmp_path / 'in.txt'}", "--fractions=test=0.1", "--shard_size=1"]
     assert said(tmp_path, *flags) == (
-        "--shard_size=1: expected a size that makes 200,000 shards at most of 300,000 bytes, got one "
-        "that makes 300,000; give a larger one"
+        "--shard_size=1: expected a size that makes at most 200,000 shards of 300,000 "
+        "bytes, got one that makes 300,000; pass a larger one"
     )
 
 
 def test_counts_that_take_more_memory_than_there_is(tmp_path: Path, jsonl: str) -> None:
     found = said(tmp_path, f"--input={jsonl}", "--counts=test=900000000", "--memory=1GiB")
-    assert found.startswith("--counts=test=900000000: to choose so many records takes ")
-    assert "ask for a share such as --fractions=test=1%, which takes none" in found
+    assert found.startswith("--counts=test=900000000: choosing this many records takes ")
+    assert "pass a share such as --fractions=test=1%, which takes none" in found
 
 
 LIKE = (HALVES, "--weights_column=w")
@@ -153,7 +153,7 @@ LIKE = (HALVES, "--weights_column=w")
 def test_an_empty_test_set(tmp_path: Path, jsonl: str, holds: str) -> None:
     (tmp_path / "empty.jsonl").write_text(holds)
     assert said(tmp_path, f"--input={jsonl}", f"--like={tmp_path}/empty.jsonl", *LIKE) == (
-        "--like=empty.jsonl: expected records of a test set, its files hold none"
+        "--like=empty.jsonl: expected records of a test set, but its files hold none"
     )
 
 
@@ -203,7 +203,7 @@ def test_files_of_the_test_set_among_the_input_however_they_are_spelled(
         found = said(
             tmp_path, f"--input=a={jsonl}", f"--input=b={like_set}", f"--like={spelled}", *LIKE
         )
-        assert "is among the input too" in found, spelled
+        assert "is in the input too" in found, spelled
 
 
 def test_a_column_can_not_be_added_to_plain_lines(tmp_path: Path, like_set: str) -> None:
@@ -221,8 +221,7 @@ def test_a_column_that_is_there_already(
 ) -> None:
     found = said(tmp_path, f"--input={jsonl}", f"--like={like_set}", HALVES, "--weights_column=x")
     assert found == (
-        "--weights_column=x: the records have a field of this name already; give the new one another "
-        "name"
+        "--weights_column=x: the records have a field of this name already; choose another name"
     )
     found = said(
         tmp_path, f"--input={rows}", f"--like={like_set}", "--draw=2", "--draw_column=label"
@@ -232,8 +231,8 @@ def test_a_column_that_is_there_already(
 
 def test_rows_without_a_text_to_be_compared_by(tmp_path: Path, rows: str, like_set: str) -> None:
     assert said(tmp_path, f"--input={rows}", f"--like={like_set}", "--draw=2") == (
-        "--input: expected a column text, by which the sets are compared; name another by "
-        "--text_field, or columns by --features; the rows have body, n, label"
+        "--input: expected a column text to compare the sets by; name another with "
+        "--text_field, or columns with --features; the rows have body, n, label"
     )
 
 
@@ -242,8 +241,8 @@ def test_json_lines_without_a_text_to_be_compared_by(
 ) -> None:
     other = write_lines(tmp_path / "other.jsonl", [{"n": i, "body": f"b {i}"} for i in range(60)])
     end = (
-        "expected a field text, by which the sets are compared; name another by --text_field, or "
-        "fields by --features; the lines have n, body"
+        "expected a field text to compare the sets by; name another with --text_field, "
+        "or fields with --features; the lines have n, body"
     )
     assert said(tmp_path, f"--input={other}", f"--like={like_set}", *LIKE) == f"--input: {end}"
     found = said(tmp_path, f"--input={jsonl}", f"--like={other}", *LIKE)
@@ -257,7 +256,7 @@ def test_lines_and_rows_are_not_told_to_mix_texts_which_a_split_can_not(
     pyarrow.parquet.write_table(pa.table({"text": ["a"]}), rows)
     found = said(tmp_path, f"--input={jsonl}", f"--input={rows}", HALVES)
     assert "in.jsonl holds lines and rows.parquet holds rows" in found
-    assert found.endswith("choose by --extension, as in --extension=.parquet")
+    assert found.endswith("choose with --extension, as in --extension=.parquet")
 
 
 def test_a_feature_that_the_test_set_lacks(tmp_path: Path, jsonl: str, like_set: str) -> None:
@@ -265,7 +264,7 @@ def test_a_feature_that_the_test_set_lacks(tmp_path: Path, jsonl: str, like_set:
         tmp_path, f"--input={jsonl}", f"--like={like_set}", "--draw=2", "--features=text,x"
     )
     assert found.startswith(
-        "--features=x: no record of the test set that was looked at has this field, they have text"
+        "--features=x: no record of the test set that was looked at has this field; they have text"
     )
 
 
@@ -337,7 +336,7 @@ def test_what_is_read_of_the_dataset_that_would_be_replaced_leaves_it_whole(
     (tmp_path / "out/like.json").write_text("{}")
     before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
     asked = f"--{flag.replace('out/', f'{tmp_path}/out/')}"
-    with pytest.raises(UsageError, match=rf"--{flag[:5]}.* lies inside --output="):
+    with pytest.raises(UsageError, match=rf"--{flag[:5]}.* is inside --output="):
         run([f"--input={jsonl}", "--draw=2", asked, output, "--overwrite", "--workers=1"])
     assert before == {
         path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()

@@ -346,14 +346,14 @@ def test_too_few_records_to_fit_are_an_error_of_one_line(corpora: Path, tmp_path
 
 
 def test_a_sample_larger_than_memory_is_refused_before_work(corpora: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"--fit_bytes=1TiB: a fit on so much takes 6TiB"):
+    with pytest.raises(UsageError, match=r"--fit_bytes=1TiB: fitting on this much takes 6TiB"):
         splits.run(tmp_path / "out", *flags(corpora, *DRAWN, "--fit_bytes=1TiB"))
 
 
 def test_more_draws_than_memory_holds_are_refused_before_work(
     corpora: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match=r"--draw=\d+: so many draws take .* enough for [\d,]+"):
+    with pytest.raises(UsageError, match=r"--draw=\d+: this many draws take .* enough for [\d,]+"):
         splits.run(tmp_path / "out", *flags(corpora, "--draw=1T"))
 
 

@@ -114,7 +114,9 @@ def test_an_empty_split_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture
     path.write_text("one\n")
     _, lines = done(path, "--fractions=train=0.5,test=0.5", caplog=caplog)
     (warned,) = (text for level, text in lines if level == logging.WARNING)
-    assert " is empty: no record fell to it; datasets.load_dataset refuses a folder" in warned
+    assert (
+        " is empty: no record was assigned to it; datasets.load_dataset refuses a folder"
+    ) in warned
 
 
 def test_a_shortfall_of_groups_does_not_speak_of_contents(
@@ -153,7 +155,7 @@ def test_whole_records_are_said_where_none_has_a_text(
     _, lines = done(path, "--fractions=test=0.5", *flags, caplog=caplog)
     found = [text for level, text in lines if level == logging.WARNING and "--text_field" in text]
     assert len(found) == is_said
-    assert all("may stand in two splits" in text and "id, body" in text for text in found)
+    assert all("may be in two splits" in text and "id, body" in text for text in found)
 
 
 def test_plain_lines_and_rows_of_ids_are_their_own_contents(

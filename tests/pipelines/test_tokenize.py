@@ -296,7 +296,7 @@ def test_what_can_not_be_asked_is_refused_before_any_work(
 
 def test_rows_need_a_column(corpus: Path) -> None:
     pq.write_table(pa.table({"body": ["x"]}), corpus / "rows.parquet")
-    with pytest.raises(InputError, match="expected the name of a column of body"):
+    with pytest.raises(InputError, match="expected the name of one of their columns: body"):
         tokenize(corpus, "--text_field=", source="rows.parquet")
     with pytest.raises((InputError, UsageError), match="text"):
         tokenize(corpus, source="rows.parquet")
@@ -383,7 +383,7 @@ def test_a_manifest_whose_counts_were_changed_is_found(
     old = content["tokens"][field]
     content["tokens"][field] = [*old, 1] if isinstance(old, list) else old + 1
     path.write_text(json.dumps(content))
-    assert any("manifest: tokens have" in line for line in verify(str(corpus / "out"))[1])
+    assert any("manifest: its tokens have" in line for line in verify(str(corpus / "out"))[1])
 
 
 @pytest.mark.parametrize("end", [5, None, {"ids": 7}, {"ids": [2], "tokens": ["</s>"]}])
@@ -400,5 +400,5 @@ def test_of_a_manifest_whose_eos_is_none_it_is_said_that_it_cannot_be_read(
     assert manifest["tokens"]["model"]["eos"]["ids"] == [2]
     manifest["tokens"]["model"]["eos"] = end
     (out / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(DataError, match=r"not a manifest that can be read: tokens\.model"):
+    with pytest.raises(DataError, match=r"the manifest can.t be read: tokens\.model"):
         verify(str(out))

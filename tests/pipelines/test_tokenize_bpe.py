@@ -80,7 +80,13 @@ def test_the_engine_can_be_chosen(folder: Path, capsys: pytest.CaptureFixture[st
         run(flags_of(folder, "gpt2.json", "--bpe_engine=gigatoken", "--sampling=uniform"))
     (folder / "unigram.model").write_bytes(trained())
     unigram = f"--tokenizer={folder / 'unigram.model'}"
-    with pytest.raises(UsageError, match=r"--bpe_engine=reference: .* no BPE model; leave it out"):
+    with pytest.raises(
+        UsageError,
+        match=(
+            r"--bpe_engine=reference: .* not a BPE model; leave out "
+            r"--bpe_engine"
+        ),
+    ):
         run([*flags_of(folder, "gpt2.json", "--bpe_engine=reference"), unigram])
 
 

@@ -384,11 +384,11 @@ def test_a_listing_that_is_none_is_named_though_its_hash_is_right(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "not a manifest"),
-        (b"{", "not a manifest"),
-        (b"[]", "not a manifest"),
-        (b"\xff", "not a manifest"),
-        (b'{"name": "an app"}', "not a manifest of Dovetail .*another program's"),
+        (b"", "(not a manifest|the manifest can.t be read)"),
+        (b"{", "(not a manifest|the manifest can.t be read)"),
+        (b"[]", "(not a manifest|the manifest can.t be read)"),
+        (b"\xff", "(not a manifest|the manifest can.t be read)"),
+        (b'{"name": "an app"}', "not a manifest of Dovetail .*another program"),
     ],
 )
 def test_a_manifest_that_cannot_be_read_is_named(dataset: Path, content: bytes, said: str) -> None:
@@ -474,7 +474,7 @@ def test_what_is_only_extra_is_to_be_removed(
 ) -> None:
     write_tree(dataset, {"data/x": b"", "data/\x1b[31my": b""})
     with pytest.raises(
-        LosslessError, match=r"remove them: all that the manifest lists is as it was"
+        LosslessError, match=r"remove them: everything that the manifest lists matches it"
     ):
         pipelines.verify.run([str(dataset)])
     assert pipelines.verify.main([str(dataset)]) == 1

@@ -118,7 +118,7 @@ def test_a_job_server_for_another_flink_is_refused(port: int, source: Path, tmp_
     jar = jar_of(tmp_path / "server.jar", "1.18.1")
     flags = [*on_flink(port), f"--flink_job_server_jar={jar}"]
     said = refused(f"--input={source}", f"--output={tmp_path / 'out'}", *flags)
-    assert said.startswith(f"--flink_job_server_jar={jar}: made for Flink 1.18.1, and the cluster")
+    assert said.startswith(f"--flink_job_server_jar={jar}: made for Flink 1.18.1, but the cluster")
 
 
 @pytest.mark.parametrize("master", ["localhost:1", "no-such-host.invalid:8081"])
@@ -191,7 +191,7 @@ def test_a_run_whose_workers_live_is_not_taken_for_dead(
     with monkeypatch.context() as patch:
         patch.setattr(signs_of_life, "sleep", lambda _: beat.write())
         with (
-            pytest.raises(UsageError, match="it gave a sign of life just now"),
+            pytest.raises(UsageError, match="its sign of life is recent"),
             claim_output(str(output), overwrite=False),
         ):
             pass

@@ -43,7 +43,7 @@ def test_a_living_run_is_not_disturbed_whatever_its_clock_says(
     monkeypatch.setattr(store_folder.time, "time", lambda: real() + clock)
     with claim_output(out, overwrite=False) as claim:
         for overwrite in (False, True):
-            says = f"another run is writing there, it gave a sign.*{claim.run_id}"
+            says = f"another run is writing there .its sign of life.*{claim.run_id}"
             with (
                 pytest.raises(UsageError, match=says),
                 claim_output(out, overwrite=overwrite),
@@ -279,17 +279,17 @@ def test_what_is_not_ours_is_named_and_left_alone(bucket: str) -> None:
     put(f"{bucket}/in", CORPUS)
     for mine in ("mine.txt", "data/x.bin", "manifest.json"):
         url = put(f"{bucket}/{uuid.uuid4().hex}", {mine: b"mine"})
-        with pytest.raises(UsageError, match="not ours to replace"):
+        with pytest.raises(UsageError, match="Dovetail didn't write"):
             run(f"--input={bucket}/in", f"--output={url}", "--overwrite", ONE)
         assert tree(url) == {mine: b"mine"}
-    with pytest.raises(UsageError, match="it is a file"):
+    with pytest.raises(UsageError, match="expected a folder, got a file"):
         run(f"--input={bucket}/in", f"--output={bucket}/in/a.txt", ONE)
 
 
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["--input={}/out/x", "--output={}/out"], "lies inside --output="),
+        (["--input={}/out/x", "--output={}/out"], "is inside --output="),
         (["--input={}/in", "--output={}/o", "--temp_location={}/in/t"], "--temp_location=.*inside"),
         (["--input={}/in", "--output={}/o", "--temp_location={}/o/t"], "--temp_location=.*inside"),
     ],

@@ -95,16 +95,16 @@ def detect(
         found = _by_content(file, head, size)
     if said == "csv" and found.is_rows:
         raise InputError(
-            f"{name}: expected CSV (--format=csv), got {found.word} (its first bytes: "
-            f"{head[:8]!r}); leave out --format, or leave out such files, for example with "
+            f"{name}: expected CSV (--format=csv), got {found.word}, by its first bytes "
+            f"{head[:8]!r}; leave out --format, or leave out such files, for example with "
             "--extension=.csv"
         )
     file.seek(0)
     hint, codec = _hint(name), named
     if said != "lines" and found == FileFormat("lines") and (kind := foreign(head, size)):
         raise InputError(
-            f"{name}: expected lines, Parquet or Arrow, got {kind.word} (its first bytes: "
-            f"{head[:8]!r}); {kind.remedy}, or pass --format=lines to read its bytes as lines"
+            f"{name}: expected lines, Parquet or Arrow, got {kind.word}, by its first bytes "
+            f"{head[:8]!r}; {kind.remedy}, or pass --format=lines to read its bytes as lines"
         )
     if said != "auto":
         if codec is not None and found.codec != codec and size:

@@ -215,8 +215,8 @@ def _stage(manifest: dict[str, Any]) -> dict[str, Any]:
         (lambda m: m["shards"].pop(1), "expected shards 0 to 0 of train as flat"),
         (lambda m: m["shards"].append(m["shards"][0]), "is listed 2 times"),
         (lambda m: m["shards"].reverse(), "in order, got 1 of 2, 0 of 2"),
-        (lambda m: m["shards"][0].update(split="test"), "which it doesn't speak of"),
-        (lambda m: m["shards"][0].update(format="zarr"), "which it doesn't speak of"),
+        (lambda m: m["shards"][0].update(split="test"), "which it doesn't mention"),
+        (lambda m: m["shards"][0].update(format="zarr"), "which it doesn't mention"),
         (lambda m: m["shards"][0].update(files=[]), r"expected files of flat that end in \.bin"),
         (lambda m: m["shards"][0]["files"][0].update(path="../x.bin"), r"\.\./x\.bin: not read"),
         (lambda m: _split(m).update(rows=21), "20 rows of its shards as flat, expected 21"),
@@ -225,9 +225,9 @@ def _stage(manifest: dict[str, Any]) -> dict[str, Any]:
             "ids of filler in its shards as flat, expected 3\\b",
         ),
         (lambda m: _split(m).update(special=1), "ids in its shards as flat"),
-        (lambda m: _split(m).update(epoch=5), r"that is none of its epochs, \[0\]"),
+        (lambda m: _split(m).update(epoch=5), r"this epoch is none of \[0\]"),
         (lambda m: _split(m).update(stages=[]), "0 documents of its stages"),
-        (lambda m: m["splits"].append(m["splits"][0]), "is there twice"),
+        (lambda m: m["splits"].append(m["splits"][0]), "is listed twice"),
         (lambda m: _stage(m).update(first_row=2), "stage 0 begins at row 2, expected 0"),
         (lambda m: _stage(m)["sources"].pop(), "documents of its sources"),
         (lambda m: _stage(m)["sources"][0].update(share_of_tokens=0.5), r"not 0\.500000"),
@@ -236,24 +236,24 @@ def _stage(manifest: dict[str, Any]) -> dict[str, Any]:
         (lambda m: _stage(m)["sources"][0].update(passes_begun=2), "1 passes, expected 2"),
         (lambda m: _split(m).update(records=99), "104 records of its splits, expected 105"),
         (lambda m: _split(m).update(padding=0.5), r"of its ids are filler, not 0\.500000"),
-        (lambda m: m["recipe"].update(window=7), "formats.flat: it is of another recipe"),
-        (lambda m: m["special"]["eos"].update(ids=[9]), r"eos is 3, by the manifest's special ids"),
+        (lambda m: m["recipe"].update(window=7), "formats.flat: made by another recipe"),
+        (lambda m: m["special"]["eos"].update(ids=[9]), r"eos is 3, the manifest says"),
         (lambda m: m.update(length=0), "expected ids and a length of at least 1"),
         (lambda m: m["sources"][0]["digest"].update(records=1), "don't add up to its digest"),
-        (lambda m: m["formats"].clear(), "which it doesn't speak of"),
+        (lambda m: m["formats"].clear(), "which it doesn't mention"),
         (lambda m: m["formats"].update(zarr={}), "zarr: expected a format of"),
         (lambda m: m["formats"]["flat"].update(eos=-1), r"formats\.flat\.eos: expected an id"),
         (lambda m: m["formats"]["flat"].update(more=1), "more is missing, the manifest says 1"),
-        (lambda m: m.update(packing="tetris"), "'tetris' is none that there is"),
+        (lambda m: m.update(packing="tetris"), "expected a known kind, got 'tetris'"),
         (lambda m: m.update(ids=10), "expected one from 0 to 9"),
-        (lambda m: m.update(epochs=[1]), "its epochs are not those of its recipe"),
-        (lambda m: m.update(seed=8), "its seed is not that of its recipe"),
-        (lambda m: m.update(prepared=2), "not a manifest that can be read: prepared"),
-        (lambda m: m["shards"][0].update(number="x"), r"can be read: shards\.0\.number"),
+        (lambda m: m.update(epochs=[1]), "its epochs differ from those of its recipe"),
+        (lambda m: m.update(seed=8), "its seed differs from that of its recipe"),
+        (lambda m: m.update(prepared=2), "the manifest can't be read: prepared"),
+        (lambda m: m["shards"][0].update(number="x"), r"can't be read: shards\.0\.number"),
         (lambda m: m.update(format_version="\x1b[31m"), r"got \\x1b\[31m; use"),
-        (lambda m: m["shards"][0].update(rows=2**80), r"can be read: shards\.0\.rows"),
-        (lambda m: _split(m).update(tokens=-1), r"can be read: splits\.0\.tokens"),
-        (lambda m: m.update(model={"sha256": "x"}), "formats.flat: it is of another tokenizer"),
+        (lambda m: m["shards"][0].update(rows=2**80), r"can't be read: shards\.0\.rows"),
+        (lambda m: _split(m).update(tokens=-1), r"can't be read: splits\.0\.tokens"),
+        (lambda m: m.update(model={"sha256": "x"}), "formats.flat: made by another tokenizer"),
     ],
 )
 def test_a_manifest_that_was_edited_is_found_out(
@@ -284,7 +284,7 @@ def test_lists_of_megatrons_shards_are_looked_at(tmp_path: Path, name: str) -> N
     assert verify(str(tmp_path))[1] == []
     path = tmp_path / "epoch-1" / name
     path.write_text(path.read_text().replace("00000-of", "00001-of"))
-    said = f"epoch-1/{name}: it doesn't list the shards that the manifest does"
+    said = f"epoch-1/{name}: lists other shards than the manifest"
     assert verify(str(tmp_path))[1] == [said]
     path.unlink()
     assert verify(str(tmp_path))[1] == [f"epoch-1/{name}: missing"]

@@ -173,27 +173,29 @@ ONE = {"records": 1, "bytes": 5, "hash": "0" * 31 + "1"}
         ),
         pytest.param(
             lambda m: _split(m, "test").update(read=_split(m, "validation")["digest"]),
-            "what test holds of the input isn't what was written of it",
+            "the records written to test differ from those read for it",
             id="another split's reading",
         ),
         pytest.param(
             lambda m: _split(m, "test").update(read=ONE),
-            "test has 9 records, and 1 of the input",
+            "test has 9 records, but 1 records of the input",
             id="fewer read than written",
         ),
         pytest.param(
             lambda m: m.update(left_out=ONE),
-            "what was left out, isn't what was read",
+            "those left out, aren't what was read",
             id="left out",
         ),
         pytest.param(
-            lambda m: m["sources"].pop(), "what was left out, isn't what was read", id="a source"
+            lambda m: m["sources"].pop(), "those left out, aren't what was read", id="a source"
         ),
         pytest.param(
             lambda m: m["splits"].pop(), "its splits don't add up to its digest", id="no such split"
         ),
         pytest.param(
-            lambda m: m["splits"].append(dict(m["splits"][0])), "a split comes twice", id="twice"
+            lambda m: m["splits"].append(dict(m["splits"][0])),
+            "a split is listed twice",
+            id="twice",
         ),
         pytest.param(
             lambda m: m["splits"].reverse(),
@@ -214,7 +216,9 @@ ONE = {"records": 1, "bytes": 5, "hash": "0" * 31 + "1"}
             lambda m: m["shards"].reverse(), "stands at place 0 of 2 of train", id="shards' order"
         ),
         pytest.param(
-            lambda m: m["like"].update(files=[]), "nothing of like.json", id="nothing of the model"
+            lambda m: m["like"].update(files=[]),
+            "doesn't list like.json",
+            id="nothing of the model",
         ),
         pytest.param(
             lambda m: m["like"]["files"][0].update(path="../like.json"),
@@ -240,7 +244,7 @@ def test_columns_and_draws_that_were_asked_for_are_no_damage(dataset: Path) -> N
     _edit(dataset, lambda m: [_split(m, "test").update(read=ONE), m["recipe"].update(draw=9)])
     problems = verify(str(dataset))[1]
     assert problems == [
-        "manifest: what its splits hold of the input, and what was left out, isn't what was read"
+        ("manifest: the input's records in its splits, and those left out, aren't what was read")
     ]
 
 
@@ -286,7 +290,7 @@ def test_the_files_of_like_are_ours_to_replace_and_no_others(
     dataset = Path(shutil.copytree(original, tmp_path / "set"))
     given = (f"--input={original}/data/test-*", f"--output={dataset}", "--overwrite")
     (dataset / "like.png").write_bytes(b"")
-    with pytest.raises(UsageError, match=r"holds 'like.png', which is not ours to replace"):
+    with pytest.raises(UsageError, match=r"holds 'like.png', which Dovetail didn't write"):
         run(*given)
     os.remove(dataset / "like.png")
     assert run(*given).records == 9
@@ -300,7 +304,7 @@ def test_a_dead_runs_files_of_like_are_cleared_and_nobodys_are_refused(
     (tmp_path / "o").mkdir()
     for name in ("like.json", "like.svg"):
         shutil.copy(original / name, tmp_path / "o")
-    with pytest.raises(UsageError, match=r"holds 'like.json', which is not ours to replace"):
+    with pytest.raises(UsageError, match=r"holds 'like.json', which Dovetail didn't write"):
         run(*given)
     (tmp_path / "o/_incomplete.json").write_text('{"id": "0123456789ab", "run": "0123456789ab"}')
     assert run(*given).records == 9

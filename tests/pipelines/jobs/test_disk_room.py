@@ -66,7 +66,7 @@ def test_where_nothing_is_given_back_both_have_to_fit(
     if "no holes" in flags:
         monkeypatch.setattr(storage, "punches_holes", lambda _: False)
     given = [flag for flag in flags if flag.startswith("--")]
-    with pytest.raises(UsageError, match=r"make room, or choose another disk"):
+    with pytest.raises(UsageError, match=r"free some space, or choose another disk"):
         run(f"--input={source}", f"--output={tmp_path / 'o'}", "--workers=1", *given)
 
 
@@ -78,13 +78,13 @@ def test_where_shards_alone_are_too_large_nothing_else_is_blamed(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, 50 * MB))
     monkeypatch.setattr(storage, "punches_holes", lambda _: False)
-    with pytest.raises(UsageError, match=r"of shards .* or choose another disk$"):
+    with pytest.raises(UsageError, match=r"for shards, .* or choose another disk$"):
         run(f"--input={source}", f"--output={tmp_path / 'o'}", *ASKED)
     shards, spills = [line for line in capsys.readouterr().out.splitlines() if "room" in line]
     assert shards.endswith("50.00 MB free  DOES NOT FIT")
     assert spills.endswith(" for spill files, 0 bytes left after the above  DOES NOT FIT")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, 70 * MB))
-    with pytest.raises(UsageError, match=r"of spill files .*, or pass --spill_compression$"):
+    with pytest.raises(UsageError, match=r"for spill files, .*, or pass --spill_compression$"):
         run(f"--input={source}", f"--output={tmp_path / 'o'}", *ASKED)
 
 

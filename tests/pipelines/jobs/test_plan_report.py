@@ -82,7 +82,7 @@ def test_what_does_not_fit_is_said_and_refused(
     assert plan(*flags) == 2
     captured = capsys.readouterr()
     assert "DOES NOT FIT" in captured.out
-    assert "are free" in captured.err
+    assert "of free space for" in captured.err
     assert "--spill_compression" not in captured.err, "the shards alone don't fit"
     rooms = [line for line in captured.out.splitlines() if line.startswith("room")]
     assert ["-" in line.partition(": ")[2] for line in rooms] == [False, False]
@@ -178,11 +178,34 @@ def test_a_mixture_that_leaves_most_records_unused_is_warned_of_before_and_after
             assert "--stop=all_exhausted to use all, which repeats tiny about 11 times" in line
 
 
+@pytest.mark.parametrize(
+    ("counts", "flags", "used_up"),
+    [
+        ((870, 660, 495), ["--weights=a=2,b=0.1,c=0.33"], "a"),
+        ((870, 660, 495), ["--repeats=a=1.1,b=1.1,c=7"], "c"),
+    ],
+)
+def test_a_source_that_is_used_up_leaves_nothing_unused_whatever_floats_make_of_it(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    counts: tuple[int, ...],
+    flags: list[str],
+    used_up: str,
+) -> None:
+    for name, count in zip("abc", counts, strict=True):
+        (tmp_path / f"{name}.txt").write_text("".join(f"{n + 1}\n" for n in range(count)))
+    inputs = [f"--input={name}={tmp_path / name}.txt" for name in "abc"]
+    pipelines.shuffle.run([*inputs, *flags, f"--output={tmp_path / 'o'}", "--plan"])
+    mixture = capsys.readouterr().out.partition("mixture")[2]
+    (line,) = (line for line in mixture.splitlines() if line.startswith(f"{used_up} "))
+    assert line.endswith(" ~0"), line
+
+
 def test_where_a_source_was_not_drawn_at_all_nothing_is_said_of_how_often_another_would_be() -> (
     None
 ):
     (line,) = unused_warning(["big", "tiny"], [20_000, 2], [0, 2])
-    assert "pass --stop=all_exhausted to use all, or give tiny less weight" in line
+    assert "pass --stop=all_exhausted to use all, or lower the weight of tiny" in line
     (line,) = unused_warning(["big", "tiny"], [20_000, 2], [1, 2])
     assert "all, which repeats tiny about 20,000 times, or" in line
 
@@ -204,7 +227,7 @@ def test_what_tokens_take_is_reckoned_by_their_width(
     )
     assert pipelines.tokenize.main(flags) == 2
     said = capsys.readouterr().err
-    assert "make room" in said
+    assert "free some space" in said
     assert "--spill_compression" not in said
 
 

@@ -418,10 +418,10 @@ def test_a_marker_names_nothing_that_may_be_removed_but_a_spill_folder(
 @pytest.mark.parametrize(
     ("flag", "why"),
     [
-        ("--temp_location={}/in.txt/x", "can't be made"),
+        ("--temp_location={}/in.txt/x", "can't be created"),
         ("--memory=1MiB", "too little"),
         ("--input={}/missing", "no file matches"),
-        ("--seed=-1", "greater"),
+        ("--seed=-1", "0 or more"),
     ],
 )
 def test_a_run_that_is_refused_leaves_the_dataset_that_it_was_to_replace(
@@ -438,7 +438,7 @@ def test_a_run_without_room_leaves_the_dataset_that_it_was_to_replace(
 ) -> None:
     before = read_tree(dataset)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10}))
-    with pytest.raises(UsageError, match="are free"):
+    with pytest.raises(UsageError, match="of free space for"):
         run(f"--input={source}", f"--output={dataset}", "--overwrite")
     assert read_tree(dataset) == before
 
@@ -555,13 +555,13 @@ def test_a_file_system_without_locks_is_refused_and_nothing_stays(
     monkeypatch.setattr(fcntl, "flock", flock)
     for folder in (tmp_path / "made", tmp_path):
         with (
-            pytest.raises(UsageError, match=r"--output=\S+: .*gives no locks .*-o flock"),
+            pytest.raises(UsageError, match=r"--output=\S+: .*has no file locks .*-o flock"),
             claim_output(str(folder), overwrite=False),
         ):
             pass
         assert list(tmp_path.iterdir()) == []
     write_tree(tmp_path, {layout.MARKER: MARKER})
-    with pytest.raises(UsageError, match="gives no locks"):
+    with pytest.raises(UsageError, match="has no file locks"):
         claim_output(str(tmp_path), overwrite=False).__enter__()
     assert read_tree(tmp_path) == {layout.MARKER: MARKER}, "another run's"
 

@@ -88,7 +88,7 @@ def test_several_inputs_behind_an_equals_sign_are_refused_with_what_works() -> N
             ["--seed", "5", "6"],
             "--seed: expected one value, got 5 and 6; leave out spaces, or quote the value",
         ),
-        (["--overwrite", "yes"], "--overwrite: expected no value behind it, got yes"),
+        (["--overwrite", "yes"], "--overwrite: expected no value, got yes"),
         (
             ["--epoch=1", "--seed", "5", "1"],
             "--seed: expected one value, got 5 and 1; leave out spaces, or quote the value",
@@ -200,10 +200,15 @@ def test_a_pattern_that_the_shell_expanded_is_several_inputs(
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["--input", "x=a.txt", "b.txt"], "--input x=a.txt b.txt: is x the name of all of them"),
-        (["--input=a.txt", "b.txt"], r"^b\.txt: an argument .*--input"),
-        (["a.txt", "--input=b.txt"], r"^a\.txt: an argument "),
-        (["--input"], "expected at least one"),
+        (
+            ["--input", "x=a.txt", "b.txt"],
+            "--input x=a.txt b.txt: some have the name x, and others",
+        ),
+        (["--input=a.txt", "b.txt"], r"^b\.txt: this argument .*--input"),
+        (["a.txt", "--input=b.txt"], r"^a\.txt: this argument "),
+        (["--input"], "^-i/--input: expected at least one value, got none"),
+        (["--seed"], "^--seed: expected one value, got none"),
+        (["--overwrite=yes"], "^--overwrite: expected no value, got 'yes'"),
         (["--input", "--seed=1"], "expected at least one"),
     ],
 )
@@ -215,9 +220,9 @@ def test_what_belongs_to_no_input_is_told(tmp_path: Path, flags: list[str], says
 @pytest.mark.parametrize(
     ("flag", "expected"),
     [
-        ("--seed=one", "integer"),
+        ("--seed=one", "a whole number"),
         ("--seed=-1", "0"),
-        ("--epoch=1.5", "integer"),
+        ("--epoch=1.5", "a whole number"),
         ("--num_shards=0", "1"),
         ("--shard_records=0", "1"),
         ("--header_lines=-1", "0"),

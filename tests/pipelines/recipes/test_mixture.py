@@ -178,13 +178,16 @@ def test_other_fields_are_refused_by_flag_and_value(field: str, value: str) -> N
     [
         (
             {"weights": "web=1,books=2", "repeats": "web=1"},
-            ["--weights=web=1,books=2 and --repeats=web=1: give one of them"],
+            ["--weights=web=1,books=2 and --repeats=web=1: pass only one of them"],
         ),
         (
             {"weights": "web=1,books=2", "temperature": "2"},
-            ["--weights=web=1,books=2 and --temperature=2: give one of them"],
+            ["--weights=web=1,books=2 and --temperature=2: pass only one of them"],
         ),
-        ({"temperature": "2", "repeats": "web=2"}, ["--temperature=2 and --repeats=web=2: give"]),
+        (
+            {"temperature": "2", "repeats": "web=2"},
+            ["--temperature=2 and --repeats=web=2: pass"],
+        ),
         (
             {"repeats": "web=2", "interleave": "stratified"},
             ["--interleave=stratified and --repeats=web=2: ", "uniformly"],

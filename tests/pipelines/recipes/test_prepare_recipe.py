@@ -91,21 +91,21 @@ def test_splits_come_as_a_flag_and_as_a_mapping() -> None:
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    (ONE | {"add_eos": True}, "--add_eos: --document_end takes its place"),
+    (ONE | {"add_eos": True}, "--add_eos: --document_end replaces this"),
     (ONE | {"packing": "pad"}, "--packing=pad: expected --sequence_length with it"),
     (
         ONE | {"packing": "none", "sequence_length": 8},
-        "--sequence_length=8 and --packing=none: a document a row has any length",
+        ("--sequence_length=8 and --packing=none: with one document per row, rows have any length"),
     ),
     (ONE | {"long": "drop"}, "--long=drop and --packing=none: rows of any length hold every"),
     (
         ONE | {"long": "truncate", "sequence_length": 8},
-        "--long=truncate and --packing=concat: documents are joined, and cut wherever a row ends",
+        ("--long=truncate and --packing=concat: documents are joined and cut wherever a row ends"),
     ),
     (ONE | {"eos_at_cuts": True}, "--eos_at_cuts and --packing=none: no document is cut"),
     (
         ONE | {"eos_at_cuts": True, "document_end": "none", "sequence_length": 8},
-        "--eos_at_cuts and --document_end=none: expected something to end documents with",
+        "--eos_at_cuts and --document_end=none: documents end with nothing",
     ),
     (
         ONE | {"pack_window": "1M", "sequence_length": 8},
@@ -113,11 +113,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         ONE | {"pack_window": 7, "sequence_length": 8, "packing": "best_fit"},
-        "--pack_window=7 and --sequence_length=8: expected at least a row's ids",
+        "--pack_window=7 and --sequence_length=8: expected at least --sequence_length",
     ),
-    (ONE | {"layout": "megatron_bridge", "output_format": "arrow"}, "it is of parquet"),
-    (ONE | {"header": "llmc"}, "--header=llmc and --output_format=parquet: it is of flat"),
-    (ONE | {"megatron": "rows"}, "--megatron=rows and --output_format=parquet: it is of megatron"),
+    (ONE | {"layout": "megatron_bridge", "output_format": "arrow"}, "it is for parquet"),
+    (ONE | {"header": "llmc"}, "--header=llmc and --output_format=parquet: it is for flat"),
+    (
+        ONE | {"megatron": "rows"},
+        ("--megatron=rows and --output_format=parquet: it is for megatron"),
+    ),
     (
         ONE | {"megatron": "rows", "output_format": "megatron"},
         "--megatron=rows: expected --sequence_length with it",
@@ -129,7 +132,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         ONE | {"keep_fields": "id", "output_format": "flat"},
-        "--keep_fields=id and --output_format=flat: expected parquet or arrow among the formats",
+        "--keep_fields=id and --output_format=flat: only parquet and arrow have columns",
     ),
     (ONE | {"keep_fields": "text"}, "--keep_fields=text: text is the text that becomes tokens"),
     (ONE | {"keep_fields": "id", "text_field": ""}, "--keep_fields=id and --text_field=''"),
@@ -150,7 +153,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (TWO | {"weigh_by": "tokens"}, "--weigh_by=tokens: expected --weights or --temperature with"),
     (
         TWO | {"weigh_by": "bytes", "weights": "web=1,books=2", "max_tokens": "1M"},
-        "--weigh_by=bytes and --max_tokens=1000000: bytes of text or tokens are counted",
+        ("--weigh_by=bytes and --max_tokens=1000000: one run counts bytes of text or tokens"),
     ),
     (
         ONE | {"max_bytes": "1GB"},
@@ -160,7 +163,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         ONE | {"rows": 100, "rows_multiple_of": 8},
         "--rows=100 and --rows_multiple_of=8: expected a multiple of 8, got 100",
     ),
-    (TWO | {"weights": "web=1,books=2", "repeats": "web=1"}, "give one of them"),
+    (TWO | {"weights": "web=1,books=2", "repeats": "web=1"}, "pass only one of them"),
     (ONE | {"vocab_size": 5}, "--vocab_size=5 and --tokenizer=model.json: the model says"),
     (ROWS | {"sampling": "exact"}, "--sampling=exact: expected --tokenizer with it"),
     (ROWS | {"text_field": "body"}, "--text_field=body: expected --tokenizer with it"),
@@ -212,14 +215,26 @@ def test_a_recipe_that_is_printed_is_the_same_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("    until: {tokens: 1.5B}\n", "", "mix.yaml: stages[0]: expected until of stage 0"),
+        (
+            "    until: {tokens: 1.5B}\n",
+            "",
+            ("mix.yaml: stages[0]: expected until (tokens, rows or records) or stop in stage 0"),
+        ),
         ("{tokens: 1.5B}", "{tokens: 1, rows: 1}", "expected one of tokens, rows and records"),
         ("{tokens: 1.5B}", "{bytes: 1}", "mix.yaml: stages[0].until.bytes: unknown field (line 7)"),
         ("code: 0}", "cod: 0}", "stage 0: expected names of the sources web, books, code, got cod"),
         (", code: 0}", "}", "stage 0: expected a number for every source, got none for code"),
-        ("weigh_by: tokens", "weigh_by: bytes", "a stage ends by tokens, and bytes of text or"),
-        ("stages:", "stop: all_exhausted\nstages:", "each stage says it itself"),
-        ("stages:", "weights: {web: 1, books: 1, code: 1}\nstages:", "each stage says it itself"),
+        (
+            "weigh_by: tokens",
+            "weigh_by: bytes",
+            ("a stage ends by tokens, and one run counts bytes of text or"),
+        ),
+        ("stages:", "stop: all_exhausted\nstages:", "with stages, each stage has its own"),
+        (
+            "stages:",
+            "weights: {web: 1, books: 1, code: 1}\nstages:",
+            "with stages, each stage has its own",
+        ),
     ],
 )
 def test_stages_that_do_not_fit_are_refused_with_their_place(

@@ -156,7 +156,7 @@ def test_a_flag_wins_over_fields_that_say_the_same_in_another_way(
 def test_an_empty_file_leaves_all_to_flags(tmp_path: Path) -> None:
     url = write(tmp_path, "# nothing yet\n")
     assert resolve(url, sources=["x"]) == validate(Recipe, {"sources": ["x"]})
-    assert refused(tmp_path, "") == "--input is missing, or sources in mix.yaml: see --help"
+    assert refused(tmp_path, "") == "--input is missing, or sources in mix.yaml; see --help"
 
 
 @pytest.mark.parametrize(
@@ -164,17 +164,20 @@ def test_an_empty_file_leaves_all_to_flags(tmp_path: Path) -> None:
     [
         (
             "sources:\n  web:\n  - a\n  - 3",
-            "sources.web[1]: expected a valid string, got 3 (line 4)",
+            "sources.web[1]: expected text, got 3 (line 4)",
         ),
         ("sources:\n  web: [a, '']", "sources.web[1]: expected a path, got an empty"),
         ("sources:\n- a\n- ''", "sources: expected a path, got an empty one (line 1)"),
         ("sources:\n  9x: a", "sources.9x: expected a source's name of"),
         ("sources:\n  web: []", "sources.web: expected a pattern for web, got none (line 2)"),
         ("sources: {}", "sources: expected at least 1 item"),
-        ("sources: x\nseed: one", "seed: expected a valid integer"),
-        ("sources: x\nseed: -1", "seed: expected greater than or equal to 0, got -1 (line 2)"),
-        ("sources: x\nseed: true", "seed: expected no truth value, got True (line 2)"),
-        ("sources: x\nmax_bytes: 1.5", "max_bytes: expected a valid integer"),
+        ("sources: x\nseed: one", "seed: expected a whole number"),
+        ("sources: x\nseed: -1", "seed: expected 0 or more, got -1 (line 2)"),
+        (
+            "sources: x\nseed: true",
+            ("seed: expected a value other than true or false, got True (line 2)"),
+        ),
+        ("sources: x\nmax_bytes: 1.5", "max_bytes: expected a whole number"),
         (
             "sources: x\nmemory: 5X",
             "memory: expected a size such as 512MiB, 2GiB or 1.5GB, got '5X'",
@@ -196,7 +199,7 @@ def test_an_empty_file_leaves_all_to_flags(tmp_path: Path) -> None:
         ),
         (
             "sources: x\nnum_shards: 2\nshard_records: 3",
-            "num_shards and shard_records: give one of them (line 2)",
+            "num_shards and shard_records: pass only one of them (line 2)",
         ),
         ("weihgts: {web: 1}", "weihgts: unknown field; did you mean weights? (line 1)"),
         (
@@ -205,22 +208,22 @@ def test_an_empty_file_leaves_all_to_flags(tmp_path: Path) -> None:
         ),
         ("input: x", "input: unknown field; did you mean sources? (line 1)"),
         ("qqqqqq: x", "qqqqqq: unknown field (line 1)"),
-        ("overwrite: true", "overwrite: expected --overwrite on the command line only (line 1)"),
-        ("plan: true", "plan: expected --plan on the command line only"),
+        ("overwrite: true", "overwrite: --overwrite is for the command line only (line 1)"),
+        ("plan: true", "plan: --plan is for the command line only"),
         ("recipe: x", "recipe: unknown field"),
-        ("seed: 1\nepoch: 2\nseed: 1", "seed: stands there twice (line 3)"),
-        ("sources: {web: x, web: y}", "sources.web: stands there twice (line 1)"),
+        ("seed: 1\nepoch: 2\nseed: 1", "seed: is there twice (line 3)"),
+        ("sources: {web: x, web: y}", "sources.web: is there twice (line 1)"),
         ("- a", "expected a mapping of fields"),
         ("text", "expected a mapping of fields"),
-        ("sources: [a", "not YAML that can be read: "),
-        ("seed: 1\n---\nseed: 2", "not YAML that can be read: "),
-        ("seed: \x07", "not YAML that can be read: "),
+        ("sources: [a", "can't be read as YAML: "),
+        ("seed: 1\n---\nseed: 2", "can't be read as YAML: "),
+        ("seed: \x07", "can't be read as YAML: "),
         ("[" * 5000, "nested in more than 100 levels (line 1)"),
         (
             "seed: !!python/object/apply:os.getpid []",
             "expected text, a number, a list or a mapping",
         ),
-        ("a: &a [*a]", "the alias *a isn't taken; write it out (line 1)"),
+        ("a: &a [*a]", "aliases such as *a aren't supported; write the value out (line 1)"),
         ("? [a]\n: 1", "expected text, a number"),
         ("[" * 200_000 + "]" * 200_000, "nested in more than 100 levels (line 1)"),
     ],
@@ -340,9 +343,9 @@ def test_a_setting_that_went_has_no_effect_or_an_error_that_says_why(
     with pytest.raises(UsageError) as raised:
         run(*flags("engine"), f"--output={tmp_path / 'o'}")
     where = {"flag": "--exchange=engine", "recipe": "exchange", "manifest": "recipe.exchange"}[kind]
-    assert f"{where}: this exchange went, as it held each shard in memory whole; leave" in str(
-        raised.value
-    )
+    assert (
+        f"{where}: this exchange was removed, because it held each shard in memory whole; leave"
+    ) in str(raised.value)
     assert raised.value.exit_code == 2
     assert "--exchange" not in command("--help").stdout.decode()
     assert "exchange" not in command(*flags("files"), "--print_recipe").stdout.decode()
@@ -368,12 +371,12 @@ def test_a_file_may_call_workers_as_the_flag_does_but_not_twice(tmp_path: Path) 
     values, _ = read_recipe(write(tmp_path, "workers: 3"), SHUFFLE, {})
     assert values == {"workers": 3}
     assert {"workers", "direct_num_workers"} <= json_schema(SHUFFLE)["properties"].keys()
-    with pytest.raises(UsageError, match="say the same"):
+    with pytest.raises(UsageError, match="mean the same"):
         read_recipe(write(tmp_path, "workers: 3\ndirect_num_workers: 3"), SHUFFLE, {})
 
 
 def test_another_programs_manifest_is_no_recipe(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"not a manifest of Dovetail.*nor a recipe"):
+    with pytest.raises(UsageError, match=r"not a manifest of Dovetail.*and not a recipe"):
         resolve(write(tmp_path, '{"name": "an app"}', "manifest.json"))
 
 

@@ -197,24 +197,25 @@ LIKE = {"like": "t.jsonl"}
         (
             {**FRACTIONS, "stratify": "label"},
             (
-                "--stratify=label: fractions are taken by a hash, content by content, so that "
-                "added data moves nothing, and each label has its share but for chance; to have "
-                "so many of each label exactly, pass --counts=train=1000,test=rest"
+                "--stratify=label: fractions are taken by a hash of each content, so a "
+                "label's share in a split is only about right; for exact numbers of each "
+                "label, pass --counts=train=1000,test=rest"
             ),
         ),
         (
             {"counts": "a=1", "stratify": "label", **LIKE, "weights_column": "w"},
             (
-                "--stratify=label and --like=t.jsonl: likeness goes by inputs alone, and a "
-                "stratified count by labels; make the stratified splits first, and weigh the one "
-                "you need in another run"
+                "--stratify=label and --like=t.jsonl: --like looks only at inputs, and "
+                "--stratify needs labels; make the stratified splits first, then weight "
+                "the one you need in another run"
             ),
         ),
         (
             {**FRACTIONS, "split_by": "site", "by": "identity"},
             (
-                "--split_by=site and --by=identity: --split_by keeps the records of a group in "
-                "one split, and --by=identity takes every record by itself; leave one of them out"
+                "--split_by=site and --by=identity: --split_by keeps the records of a "
+                "group in one split, but --by=identity splits every record by itself; "
+                "leave one of them out"
             ),
         ),
         (
@@ -228,23 +229,23 @@ LIKE = {"like": "t.jsonl"}
         (
             {**FRACTIONS, **LIKE, "draw": 5},
             (
-                "--draw=5 and --fractions=train=0.9,test=0.1: --draw makes the splits itself: "
-                "validation is what is drawn, and train every record whose content isn't; leave "
-                "one of them out"
+                "--draw=5 and --fractions=train=0.9,test=0.1: --draw makes the splits "
+                "itself: validation gets the drawn records, and train every record whose "
+                "content wasn't drawn; leave one of them out"
             ),
         ),
         (
             {**LIKE, "draw": 5, "weights_column": "w"},
             (
-                "--weights_column=w and --draw=5: what is drawn by weight needs no weights; "
-                "leave one of them out"
+                "--weights_column=w and --draw=5: records that are drawn by weight need "
+                "no weights; leave one of them out"
             ),
         ),
         (
             {**LIKE, "draw": 5, "by": "identity"},
             (
-                "--by=identity and --draw=5: train is every record whose content wasn't drawn; "
-                "leave --by out"
+                "--by=identity and --draw=5: train gets every record whose content "
+                "wasn't drawn; leave out --by"
             ),
         ),
         (
@@ -271,39 +272,40 @@ LIKE = {"like": "t.jsonl"}
         (
             {**FRACTIONS, **LIKE},
             (
-                "--like=t.jsonl: expected --weights_column=weight or --draw=N with it, which say "
-                "what is done with it: weights beside the records of --fractions or --counts, or "
-                "a validation set drawn by them"
+                "--like=t.jsonl: expected --weights_column=weight or --draw=N with it: "
+                "the first adds weights to the records of --fractions or --counts, the "
+                "second draws a validation set by weight"
             ),
         ),
         (
             {"like_model": "like.json", "draw": 5, "fit_records": 7},
             (
-                "--fit_records=7 and --like_model=like.json: the model is fitted already, and "
-                "says itself what it looks at; leave it out"
+                "--fit_records=7 and --like_model=like.json: this model is fitted "
+                "already and names its own features; leave it out"
             ),
         ),
         (
             {**FRACTIONS, **LIKE, "weights_column": "w", "max_weight": "0.5"},
-            "--max_weight=0.5: expected 1 or more, as weights are 1 in the mean; got 0.5",
+            "--max_weight=0.5: expected 1 or more, because the mean weight is 1; got 0.5",
         ),
         (
             {"fractions": ",".join(f"s{i}=1%" for i in range(32)), "shuffle": True},
             (
-                "--shuffle: expected 32 splits at most, as each is shuffled by itself; got 33. Leave "
-                "--shuffle out, and shuffle those you need"
+                "--shuffle: expected at most 32 splits, because each is shuffled by "
+                "itself; got 33. Leave out --shuffle, and shuffle the ones you need"
             ),
         ),
         (
             {**FRACTIONS, "seed": 7},
             (
-                "--seed=7: expected --shuffle with it: without, each split has the input's "
-                "order; which split a record falls to is --split_seed's to say"
+                "--seed=7: expected --shuffle with it: without --shuffle, each split "
+                "keeps the input's order; --split_seed changes which records are in "
+                "which split"
             ),
         ),
         (
             {**FRACTIONS, "num_shards": 7, "shard_size": "1GiB"},
-            "--num_shards=7 and --shard_size=1073741824: give one of them",
+            "--num_shards=7 and --shard_size=1073741824: pass only one of them",
         ),
     ],
 )

@@ -180,7 +180,8 @@ def test_where_there_are_threads_a_worker_starts_anew_and_works(tmp_path: Path) 
         run_local(build, workers=Workers(1, 1, 1 << 20), processes=processes)
     assert "local_worker" in (tmp_path / "command").read_text()
     assert (
-        "a worker starts anew, as these threads can't be forked" in (tmp_path / "log").read_text()
+        "a worker starts as a new process, because these threads can't be forked"
+        in (tmp_path / "log").read_text()
     )
 
 

@@ -215,6 +215,6 @@ def test_a_job_that_the_service_refuses_is_an_error_that_quotes_it(
     put(f"{folder}/in", CORPUS)
     cloud.scenario("refuse")
     flags = [*cloud.flags("refused"), f"--input={folder}/in", f"--output={folder}/out"]
-    with pytest.raises(RunError, match=r"doesn't take the job .*no machines left.*--project"):
+    with pytest.raises(RunError, match=r"refused the job .*no machines left.*--project"):
         pipelines.shuffle.run(flags)
     assert tree(f"{folder}/out") == {}

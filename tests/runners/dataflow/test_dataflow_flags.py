@@ -64,7 +64,7 @@ def _nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ({"temp_location": "gs://A_b/x"}, r"^--temp_location=gs://A_b/x: expected gs://BUCKET"),
         ({"input": "in/*.txt"}, r"^--input=in/\*\.txt: a path on this machine"),
         ({"input": "file:///in.txt"}, r"^--input=file:///in.txt: a path on this machine"),
-        ({"output": "out"}, r"^--output=out: a path on this machine"),
+        ({"output": "out"}, r"^--output=out: a path on this machine.*hdfs://\)$"),
         (
             {"shared_filesystem": ""},
             r"^--shared_filesystem is for --runner=FlinkRunner, .* Dataflow",
@@ -73,13 +73,13 @@ def _nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             {"workers": "4"},
             r"^--workers is for --runner=DirectRunner or .*--parallelism",
         ),
-        ({"job_name": "Mine"}, r"^--job_name=Mine: expected small letters"),
+        ({"job_name": "Mine"}, r"^--job_name=Mine: expected lowercase letters"),
         ({"memory": "8GiB"}, r"^--memory=8GiB: expected at most 7\.5GiB"),
         (
             {"memory": "4GiB", "machine_type": "n2-standard-8"},
             r"^--memory=4GiB and --machine_type=n2-standard-8: expected at most 3\.8GiB",
         ),
-        ({}, r"no credentials that Google takes .*GOOGLE_APPLICATION_CREDENTIALS"),
+        ({}, r"Google accepts no credentials .*GOOGLE_APPLICATION_CREDENTIALS"),
     ],
     ids=lambda value: "-".join(value) or "nothing" if isinstance(value, dict) else "",
 )
@@ -128,7 +128,7 @@ def test_a_key_that_is_not_known_is_refused_before_anything_is_written(
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
     given = flags(input=f"{folder}/in", output=f"{folder}/out", dataflow_endpoint=cloud.url)
     with pytest.raises(
-        UsageError, match=r"no credentials that Google takes .*invalid_grant"
+        UsageError, match=r"Google accepts no credentials .*invalid_grant"
     ) as raised:
         pipelines.shuffle.run(given)
     assert content["private_key"].splitlines()[1] not in str(raised.value)
@@ -139,7 +139,13 @@ def test_a_key_that_is_not_known_is_refused_before_anything_is_written(
 
 def test_standard_input_is_refused(cloud: Dataflow, folder: str) -> None:
     given = flags(input="-", output=f"{folder}/out", dataflow_endpoint=cloud.url)
-    with pytest.raises(UsageError, match=r"--input=-: standard input is on this machine"):
+    with pytest.raises(
+        UsageError,
+        match=(
+            r"--input=-: the workers of DataflowRunner can't read this "
+            r"machine's standard input"
+        ),
+    ):
         pipelines.shuffle.run(given)
     assert tree(f"{folder}/out") == {}
 
@@ -231,7 +237,7 @@ def test_a_run_that_is_left_alone_is_taken_for_dead_after_its_patience_only(
     monkeypatch.setattr(signs_of_life, "_LOOK", 179.0)
     monkeypatch.setattr(signs_of_life, "monotonic", lambda: clock[0])
     monkeypatch.setattr(signs_of_life, "sleep", sleep)
-    with pytest.raises(UsageError, match=rf"a sign of life just now.*dovetail-{run}"):
+    with pytest.raises(UsageError, match=rf"sign of life is recent.*dovetail-{run}"):
         claim_output(folder, overwrite=False).__enter__()
     assert tree(folder) == {**there, f"_tmp-{run}/alive": b"2"}
     with claim_output(folder, overwrite=False) as claim:

@@ -69,7 +69,11 @@ def pack(
             lengths, packing.special, packing.most, first, last, int(packing.end_at_cuts)
         )
         return Pieces(*found)
-    require_whole(lengths, packing, first, last)
+    if first or (last is not None and last != _places(lengths, packing)):
+        raise ValueError(
+            f"{packing.kind} packs whole documents: expected places 0 to {_places(lengths, packing)}, "
+            f"got {first} to {last}"
+        )
     pieces = _cut(lengths, packing)
     if packing.kind != "best_fit":
         return pieces
@@ -87,23 +91,6 @@ def pack(
         pieces.cut_end[order],
         offsets,
     )
-
-
-def count_rows(lengths: I64, packing: Packing, *, first: int = 0, last: int | None = None) -> int:
-    """Return how many rows ``pack`` makes of a window, in less time; arguments and errors as there."""
-    lengths = read_only(lengths, np.int64)
-    if packing.kind == "concat":
-        if packing.end_at_cuts:
-            return pack(lengths, packing, key=KeyPair(0, 0), first=first, last=last).rows
-        places = _places(lengths, packing)
-        last = places if last is None else min(last, places)
-        return -(-max(last - first, 0) // packing.most)
-    require_whole(lengths, packing, first, last)
-    pieces = _cut(lengths, packing)
-    if packing.kind != "best_fit":
-        return pieces.rows
-    rows: int = _fit(pieces, packing)[1]
-    return rows
 
 
 class RowScanner:
@@ -148,15 +135,6 @@ class RowScanner:
             out,
         )
         return out[:found]
-
-
-def require_whole(lengths: I64, packing: Packing, first: int, last: int | None) -> None:
-    """Raise ValueError where places [first, last) aren't those of all documents, as of ``pack``."""
-    if first or (last is not None and last != _places(lengths, packing)):
-        raise ValueError(
-            f"{packing.kind} packs whole documents: expected places 0 to {_places(lengths, packing)}, "
-            f"got {first} to {last}"
-        )
 
 
 def _places(lengths: I64, packing: Packing) -> int:

@@ -252,8 +252,7 @@ def draft(mixture: Mixture, amounts: Amounts) -> Draft:
     for name, weight, count in zip(mixture.sources, scaled, records, strict=True):
         if not count and (weight or mixture.temperature is not None):
             raise UsageError(
-                f"source {name}: expected records in a source that has a weight, got none; set "
-                "its weight to 0, or leave it out"
+                f"source {name} has a weight, but no records; set its weight to 0, or leave it out"
             )
     bound = _bound(mixture, amounts, scaled)
     if mixture.interleave == "stratified":
