@@ -30,6 +30,7 @@ CODES = """\
 | 1 | The run failed, or `dovetail verify` found that a dataset differs from its manifest. |
 | 2 | Usage error. It is reported before any work starts. |
 | 130, 143, 129 | The command was stopped by Ctrl-C, SIGTERM or SIGHUP. Its partial output is removed. |
+| 141 | The reader of standard output ended before the command, such as `head`. |
 """
 ACTIONS = {
     "UsageError": "Change the flag, file or location that the message names. Nothing was written.",
