@@ -46,6 +46,12 @@ def test_a_commands_page_has_every_flag_of_its_models(name: str) -> None:
                 assert bool(there) == (not info.deprecated), field
 
 
+def test_a_default_stands_as_one_types_it() -> None:
+    assert re.search(
+        r"^\| `--separator`\{ #separator \} \| `BYTE` \| `\\n` \|", commands.page("shuffle"), re.M
+    )
+
+
 @pytest.mark.parametrize("name", commands.names())
 def test_a_commands_page_has_its_examples(name: str) -> None:
     module = importlib.import_module(f"pipelines.{name}")
