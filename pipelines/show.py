@@ -99,12 +99,10 @@ class _Flags(BaseModel):
         "Python modules that register your own codecs; see dovetail shuffle --help-all",
         metavar="MODULE,MODULE",
     )
-    debug: bool = make_flag(
-        False,
-        RUN,
-        "print tracebacks",
-        brief="say more: tracebacks",
+    quiet: bool = make_flag(
+        False, RUN, "log only warnings and errors; rows are printed all the same"
     )
+    debug: bool = make_flag(False, RUN, "print tracebacks")
     as_json: bool = make_flag(False, RUN, JSON_HELP, brief="print one JSON object")
 
 
@@ -404,7 +402,7 @@ def run(argv: Sequence[str], **given: Any) -> AnyManifest:
         command="show",
         examples=EXAMPLES,
         notes=NOTES,
-        common=("row", "split", "epoch", "format", "tokenizer", "full", "debug"),
+        common=("row", "split", "epoch", "format", "tokenizer", "full"),
     )
     console = _Console(highlight=False, markup=False, emoji=False)
     with access(flags.storage_options, flags.codec_module):

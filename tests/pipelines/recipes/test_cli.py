@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -89,6 +90,26 @@ def test_several_inputs_behind_an_equals_sign_are_refused_with_what_works() -> N
             "--seed: expected one value, got 5 and 6; leave out spaces, or quote the value",
         ),
         (["--overwrite", "yes"], "--overwrite: expected no value, got yes"),
+        (
+            ["--epoch=1", "--seed", "5", "1"],
+            "--seed: expected one value, got 5 and 1; leave out spaces, or quote the value",
+        ),
+        (
+            ["--job_name", "6", "--seed=5", "6"],
+            "--seed: expected one value, got 5 and 6; leave out spaces, or quote the value",
+        ),
+        (
+            ["--seed=1", "--seed=2"],
+            "--seed: expected one value, got 1 and 2; give the flag once",
+        ),
+        (
+            ["-op"],
+            "--output: expected one value, got o and p; give the flag once",
+        ),
+        (
+            ["--workers", "1", "--direct-num-workers=2"],
+            "--workers: expected one value, got 1 and 2; give the flag once",
+        ),
     ],
 )
 def test_a_second_value_names_its_own_flag(source: Path, words: list[str], says: str) -> None:
@@ -297,6 +318,19 @@ def test_without_a_command_the_commands_are_listed() -> None:
 def test_asking_for_help_lists_the_commands(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert pipelines.__main__.main([word]) == 0
     assert "shuffle or mix files of records" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_signal_is_told_of_while_the_command_is_imported(more: list[str]) -> None:
+    code = (
+        "import os, signal, pipelines.__main__ as main\n"
+        "main.importlib.import_module = lambda name: os.kill(os.getpid(), signal.SIGTERM)\n"
+        f"main.main(['shuffle', *{more}])"
+    )
+    done = command(python=("-c", code))
+    assert (done.returncode, done.stderr) == (128 + 15, b"stopped\n")
+    error = {"type": "Stopped", "message": "stopped by SIGTERM", "exit_code": 143}
+    assert (json.loads(done.stdout) if more else done.stdout) == ({"error": error} if more else b"")
 
 
 @pytest.mark.parametrize("command_", [[], ["shuffle"], ["verify"], ["show"]])
