@@ -6,6 +6,7 @@ import contextlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from pipelines.inputs.counted_column import require_ids
-from pipelines.inputs.kept_fields import Fields, fields_in
+from pipelines.inputs.kept_fields import Fields, fields_in, required_text
 from pipelines.recipes.recipe import Recipe
 from transforms.datasets.source_files import SourceFile
 from transforms.errors import DataError, InputError
@@ -166,7 +167,8 @@ def _look_at_lines(
             kind = line_kind_of(opened, name=file.url, codec=codec, line_format=form)
             json = recipe.check == "json" or kind == "json"
         if sample:
-            plain = (keep or text) and (
+            named = text or required_text(recipe)
+            plain = (keep or named) and (
                 line_kind_of(opened, name=file.url, codec=codec, line_format=form) == "plain"
             )
             if keep and plain and file.size:
@@ -178,14 +180,14 @@ def _look_at_lines(
             if codec is not None:
                 expansion = compressed.sample_ratio(opened, codec, file.url)
             if layout == "lines":
-                wanted_too = bool(keep or text) and not plain
+                look = 0 if plain else _PLACES if keep or text else 1 if named else 0
                 record_bytes, fields = _sample_lines(
-                    opened, file, codec, form, recipe, mark=mark, fields_too=wanted_too
+                    opened, file, codec, form, recipe, mark=mark, fields_of=look
                 )
             else:
                 first = _first_records(opened, file, codec, layout)
                 record_bytes = sum(len(r) + 1 for r in first) / max(len(first), 1) or None
-                fields = kinds_of(first) if keep or text else None
+                fields = kinds_of(first) if keep or named else None
     except DataError as error:
         raise InputError(str(error)) from error
     return Look(
@@ -211,9 +213,11 @@ def _sample_lines(
     recipe: Recipe,
     *,
     mark: int,
-    fields_too: bool,
+    fields_of: int,
 ) -> tuple[float | None, Fields | None]:
-    """Return the mean bytes of some lines, ends included, and their fields where some are wanted.
+    """Return the mean bytes of some lines, ends included, and the fields of those at the first places.
+
+    ``fields_of`` says how many places; 0 for no fields.
 
     Raises:
         InputError: rows of CSV go on in the next line, as the first ones show.
@@ -227,8 +231,9 @@ def _sample_lines(
     if recipe.format == "auto" and may_be_csv(file.url, form):
         _refuse_torn_rows(pieces[0], mark, form.separator, name=file.url)
     fields = None
-    if fields_too:
-        fields = fields_in(stream, pieces, skip=begins, separator=form.separator)
+    if fields_of:
+        some = dict(islice(pieces.items(), fields_of))
+        fields = fields_in(stream, some, skip=begins, separator=form.separator)
     seen = sum(map(len, pieces.values()))
     ended = sum(piece.count(bytes([form.separator])) for piece in pieces.values())
     return (seen / max(ended, 1) if seen else None), fields
