@@ -28,8 +28,10 @@ PACKAGES = ("dovetail", "pipelines", "transforms")
 NAME = f"dovetail_data-{VERSION}"
 CODE = {
     "dovetail_command.py",
-    *(f"{package}/{name}" for package in PACKAGES for name in ("__init__.py", "py.typed")),
+    *(f"{package}/py.typed" for package in PACKAGES),
+    *(str(m.relative_to(ROOT)) for name in PACKAGES for m in (ROOT / name).rglob("*.py")),
 }
+"""What both hold: every module that is here."""
 UNWANTED = re.compile(r"(^|/)(tests|bench|examples|deploy|__pycache__)/|\.pyc$")
 
 

@@ -22,12 +22,14 @@ from pipelines.recipes.access import access
 from pipelines.recipes.cli import leave, print_json, run_main
 from pipelines.recipes.fields import RUN, Modules, StorageOptions, make_flag
 from pipelines.recipes.settings import JSON_HELP
-from transforms.datasets.manifest import Manifest
+from pipelines.recipes.wording import write_count
+from transforms.datasets.manifest import Manifest, ShardEntry
 from transforms.datasets.prepared import PreparedManifest
 from transforms.errors import UsageError
 from transforms.storage import layout
 
 if TYPE_CHECKING:
+    from pipelines.datasets.find_prepared import PreparedSplit
     from pipelines.datasets.token_texts import TokenTexts
 
 EXAMPLES = """\
@@ -42,6 +44,7 @@ On a terminal, tokens alternate in color; elsewhere, | stands between them. ⏎ 
 _ROWS = "rows"
 _LENGTHS = "seq_lengths"
 _FIRST = 3  # rows that are shown where none is asked for
+_FIRST_IDS = 512  # that are shown where files don't say where a row begins
 
 
 class _Flags(BaseModel):
@@ -96,12 +99,10 @@ class _Flags(BaseModel):
         "Python modules that register your own codecs; see dovetail shuffle --help-all",
         metavar="MODULE,MODULE",
     )
-    debug: bool = make_flag(
-        False,
-        RUN,
-        "print tracebacks",
-        brief="say more: tracebacks",
+    quiet: bool = make_flag(
+        False, RUN, "log only warnings and errors; rows are printed all the same"
     )
+    debug: bool = make_flag(False, RUN, "print tracebacks")
     as_json: bool = make_flag(False, RUN, JSON_HELP, brief="print one JSON object")
 
 
@@ -161,9 +162,9 @@ def _print(console: Console, line: Text, *, indent: int = 0) -> None:
 def _prepared(
     manifest: PreparedManifest, folder: str, flags: _Flags, lines: TokenLines
 ) -> Iterator[_Shown]:
-    """Yield what is said above each row, and what is shown of it."""
+    """Return what is shown of a prepared dataset; what isn't there is refused before it is iterated."""
     # late: they take numba along, which records that are shown as they are don't wait for
-    from pipelines.datasets.find_prepared import choose_split, prepared_row
+    from pipelines.datasets.find_prepared import choose_split
     from pipelines.datasets.token_texts import load_tokenizer
 
     chosen = choose_split(manifest, split=flags.split, epoch=flags.epoch, form=flags.format)
@@ -175,8 +176,47 @@ def _prepared(
     texts = load_tokenizer(
         manifest.model, manifest.recipe, special, folder=folder, instead=flags.tokenizer
     )
-    of = chosen.split + (f" of epoch {chosen.epoch}" if chosen.epoch is not None else "")
-    for number in _numbers(flags.row, 1 if chosen.rows is None else chosen.rows):
+    if flags.row is None and chosen.rows is None:
+        return _first_ids(folder, chosen, texts, flags=flags, lines=lines)
+    return _prepared_rows(folder, chosen, texts, flags=flags, lines=lines)
+
+
+def _first_ids(
+    folder: str,
+    chosen: PreparedSplit,
+    texts: TokenTexts,
+    *,
+    flags: _Flags,
+    lines: TokenLines,
+) -> Iterator[_Shown]:
+    """Yield the first ids of files that don't say where a row begins."""
+    from pipelines.datasets.find_prepared import first_ids
+
+    path, ids = first_ids(folder, chosen, None if flags.full else _FIRST_IDS)
+    if ids:
+        yield _Shown(
+            f"the first {write_count(len(ids), 'id')} of {_of(chosen)} ({path}), which doesn't record "
+            f"where documents begin{_undecoded(texts)}",
+            _body(lines, ids, [len(ids)], texts, kept={}),
+            {"split": chosen.split, "row": None, "path": path, "row_of_file": None}
+            | {"epoch": chosen.epoch, "format": chosen.form}
+            | _tokens(ids, [len(ids)], texts, flags)
+            | {"filler": 0, "kept": {}},
+        )
+
+
+def _prepared_rows(
+    folder: str,
+    chosen: PreparedSplit,
+    texts: TokenTexts,
+    *,
+    flags: _Flags,
+    lines: TokenLines,
+) -> Iterator[_Shown]:
+    """Yield the rows that are asked for."""
+    from pipelines.datasets.find_prepared import prepared_row
+
+    for number in _numbers(flags.row, chosen.rows or 0):
         place, rows = prepared_row(folder, chosen, number)
         filler = int(rows.filler.sum())
         about = [f"{len(rows.ids):,} ids"]
@@ -184,15 +224,23 @@ def _prepared(
             about.append(f"{filler:,} of filler")
         if rows.sources is not None and len(rows.sources):
             about.append(f"of source {_name_of(chosen.dataset.sources, int(rows.sources[0]))}")
-        if not texts.decodes:
-            about.append(f"not decoded: {texts.why}")
         ids, lengths, kept = rows.ids.tolist(), rows.lengths.tolist(), _kept(rows.kept)
         data = _place(number, chosen.split, place) | {"epoch": chosen.epoch, "format": chosen.form}
         yield _Shown(
-            f"{chosen.unit} {number:,} of {of}, {chosen.form} ({_at(place)}): {', '.join(about)}",
+            f"{chosen.unit} {number:,} of {_of(chosen)} ({_at(place)}): {', '.join(about)}"
+            + _undecoded(texts),
             _body(lines, ids, lengths, texts, kept=kept),
             data | _tokens(ids, lengths, texts, flags) | {"filler": filler, "kept": kept},
         )
+
+
+def _of(chosen: PreparedSplit) -> str:
+    epoch = f" of epoch {chosen.epoch}" if chosen.epoch is not None else ""
+    return f"{chosen.split}{epoch}, {chosen.form}"
+
+
+def _undecoded(texts: TokenTexts) -> str:
+    return "" if texts.decodes else f", not decoded: {texts.why}"
 
 
 def _body(
@@ -240,6 +288,19 @@ def _records(manifest: Manifest, folder: str, flags: _Flags, lines: TokenLines) 
         raise UsageError(
             f"--format={flags.format}: only prepared datasets have formats; leave it out"
         )
+    return _record_rows(manifest, folder, split, shards, flags=flags, lines=lines)
+
+
+def _record_rows(
+    manifest: Manifest,
+    folder: str,
+    split: str | None,
+    shards: Sequence[ShardEntry],
+    *,
+    flags: _Flags,
+    lines: TokenLines,
+) -> Iterator[_Shown]:
+    """Yield the records that are asked for."""
     texts: TokenTexts | None = None
     for number in _numbers(flags.row, sum(shard.records for shard in shards)):
         place, found = find_record(folder, manifest, shards, number)
@@ -252,7 +313,7 @@ def _records(manifest: Manifest, folder: str, flags: _Flags, lines: TokenLines) 
             continue
         texts = texts or _texts_of(manifest, folder, flags.tokenizer)
         column = _token_column(manifest)
-        head += f": {len(ids):,} ids" + ("" if texts.decodes else f", not decoded: {texts.why}")
+        head += f": {len(ids):,} ids{_undecoded(texts)}"
         kept = {name: value for name, value in found.items() if name != column}
         lengths = found.get(_LENGTHS)  # of packed rows that were shuffled
         if not isinstance(lengths, np.ndarray) or lengths.sum() != len(ids):
@@ -341,7 +402,7 @@ def run(argv: Sequence[str], **given: Any) -> AnyManifest:
         command="show",
         examples=EXAMPLES,
         notes=NOTES,
-        common=("row", "split", "epoch", "format", "tokenizer", "full", "debug"),
+        common=("row", "split", "epoch", "format", "tokenizer", "full"),
     )
     console = _Console(highlight=False, markup=False, emoji=False)
     with access(flags.storage_options, flags.codec_module):

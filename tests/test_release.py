@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,6 @@ from tests.pipelines.support import ROOT
 
 WHEEL = [
     *release.CODE,
-    "transforms/errors.py",
     f"{release.NAME}.dist-info/licenses/LICENSE",
     f"{release.NAME}.dist-info/entry_points.txt",
 ]
@@ -27,7 +28,10 @@ def test_a_whole_wheel_and_sdist_have_no_faults() -> None:
     assert release.sdist_faults(SDIST) == []
 
 
-@pytest.mark.parametrize("name", ["transforms/py.typed", "LICENSE"])
+@pytest.mark.parametrize(
+    "name",
+    ["transforms/py.typed", "LICENSE", "dovetail/__init__.py", "pipelines/recipes/cli.py"],
+)
 def test_a_missing_file_is_a_fault(name: str) -> None:
     assert len(release.wheel_faults([n for n in WHEEL if not n.endswith(name)])) == 1
     assert len(release.sdist_faults([n for n in SDIST if not n.endswith(name)])) == 1
@@ -37,6 +41,30 @@ def test_a_missing_file_is_a_fault(name: str) -> None:
 def test_what_does_not_belong_there_is_a_fault(name: str) -> None:
     assert f"doesn't belong there: {name}" in release.wheel_faults([*WHEEL, name])
     assert f"doesn't belong there: {name}" in release.sdist_faults([*SDIST, name])
+
+
+def test_a_missing_subpackage_is_a_fault() -> None:
+    kernels = {name for name in WHEEL if name.startswith("transforms/kernels/")}
+    assert len(kernels) > 10
+    assert len(release.wheel_faults(set(WHEEL) - kernels)) == len(kernels)
+
+
+def test_a_run_of_all_checks_says_that_shared_data_is_missing(tmp_path: Path) -> None:
+    begins = (ROOT / ".ci" / "run").read_text().partition("make test")[0]
+    (tmp_path / "here" / ".ci").mkdir(parents=True)
+    script = tmp_path / "here" / ".ci" / "run"
+    script.write_text(begins)
+    without = {k: v for k, v in os.environ.items() if k != "DOVETAIL_SHARED"}
+
+    def said() -> str:
+        return subprocess.run(
+            ["bash", script], env=without, check=True, stdout=-1, text=True
+        ).stdout
+
+    assert said().startswith("skipped: the tests of shared data")
+    assert said().count("\n") == 1
+    (tmp_path / "shared").mkdir()
+    assert said() == ""
 
 
 def test_what_would_be_installed_beside_our_packages_is_a_fault() -> None:

@@ -54,12 +54,15 @@ def to_command(argv: Sequence[str]) -> list[str]:
 
     >>> to_command(["--pipeline=shuffle", "--overwrite=true", "--input=gs://b/a.txt"])
     ['shuffle', '--overwrite', '--input=gs://b/a.txt']
+    >>> to_command(["--pipeline=prepare", "--eos-at-cuts=true"])
+    ['prepare', '--eos_at_cuts']
     """
     own, rest = make_parser().parse_known_args(list(argv))
     known = switches(PIPELINES[own.pipeline])
     words = [own.pipeline]
     for word in rest:
-        flag, _, value = word.partition("=")
+        name, _, value = word.partition("=")
+        flag = f"--{name.removeprefix('--').replace('-', '_')}"
         if flag in known and value.lower() in ("true", "false"):
             if value.lower() == "true":
                 words.append(flag)

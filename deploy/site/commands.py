@@ -11,10 +11,8 @@ from pydantic.fields import FieldInfo
 
 from deploy.site.markdown import anchored, code, plain, table
 from pipelines.__main__ import COMMANDS
-from pipelines.recipes.flag_errors import SHORT, flag_of
-from pipelines.recipes.flag_parser import _metavar
+from pipelines.recipes.flag_parser import as_flag
 from pipelines.recipes.settings import RecipeFlags
-from pipelines.recipes.wording import write_size
 
 
 def names() -> list[str]:
@@ -80,28 +78,15 @@ def _tables(of: list[type[BaseModel]]) -> Iterator[str]:
 
 def _row(name: str, field: FieldInfo) -> tuple[str, str, str, str]:
     extra: Any = field.json_schema_extra
+    flag = as_flag(name, field)
     if "in_files_only" in extra:
         shown = f"{anchored(name, name)}, in recipe files only"
     else:
-        short = f", {code(SHORT[name])}" if name in SHORT else ""
-        shown = anchored(flag_of(name), name) + short
-    value = "" if field.annotation is bool else extra["metavar"] or _metavar(field.annotation) or ""
+        *short, long = flag.names.split(", ")
+        shown = ", ".join([anchored(long, name), *map(code, short)])
     return (
         shown,
-        code(value) if value else "",
-        _default(field),
-        plain(field.description or ""),
+        code(flag.metavar) if flag.metavar else "",
+        "required" if field.is_required() else code(flag.default) if flag.default else "",
+        plain(flag.text),
     )
-
-
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
-        return "required"
-    default = field.default
-    if default is None or default is False:
-        return ""
-    extra: Any = field.json_schema_extra
-    if extra["metavar"] == "SIZE":
-        return code(write_size(default))
-    shown = ",".join(default) if isinstance(default, list) else str(default)
-    return code(repr(shown) if shown.strip() != shown or not shown.isprintable() else shown)

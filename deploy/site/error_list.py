@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import functools
+import itertools
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -29,6 +30,7 @@ CODES = """\
 | 1 | The run failed, or `dovetail verify` found that a dataset differs from its manifest. |
 | 2 | Usage error. It is reported before any work starts. |
 | 130, 143, 129 | The command was stopped by Ctrl-C, SIGTERM or SIGHUP. Its partial output is removed. |
+| 141 | The reader of standard output ended before the command, such as `head`. |
 """
 ACTIONS = {
     "UsageError": "Change the flag, file or location that the message names. Nothing was written.",
@@ -41,6 +43,7 @@ ACTIONS = {
     "WorkerError": "Read the worker's log, which the message names. Often memory ran out.",
 }
 _SEVERAL = "Misfit"  # of flags or fields that don't fit, which becomes a UsageError
+_CHECKS = ("pipelines/recipes/", "transforms/splitting/parse_splits.py")  # their ValueErrors, too
 _VERBS = frozenset(
     re.findall(
         r"\w+",
@@ -79,10 +82,12 @@ class Message:
 
 def page() -> str:
     """Return the page."""
-    parts = [HEAD, "## Exit codes", CODES, "## The tree of errors", *_tree(), "## All messages"]
+    parts = [HEAD, "## Exit codes", CODES, "## The tree of errors", *_tree(), "## Messages"]
     parts.append(
-        "Parts between braces stand for a value. Messages about flags begin with the flag. If the value "
-        "came from a recipe file, they begin with the file and the field, and end with the line."
+        "These messages are read from the source. A few that it puts together from parts, or passes on "
+        "from a library, may be missing. Parts between braces stand for a value. Messages about flags "
+        "begin with the flag. If the value came from a recipe file, they begin with the file and the "
+        "field, and end with the line."
     )
     found = messages()
     for room in sorted({message.room for message in found}):
@@ -127,29 +132,152 @@ def messages() -> list[Message]:
 
 def _messages_of(file: Path) -> Iterator[Message]:
     place = str(file.relative_to(ROOT))
-    for node, named in _calls(ast.parse(file.read_text("utf-8")), {}):
+    tree = ast.parse(file.read_text("utf-8"))
+    for node, scope in _calls(tree, Scope(tree)):
         if not node.args:
             continue
-        name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-        if name == "ValueError" and place.startswith("pipelines/recipes/"):
+        name = _class_of(node.func)
+        if name == "ValueError" and place.startswith(_CHECKS):
             name = _SEVERAL
         if name not in _CLASSES:
             continue
-        text = text_of(node.args[0], named)
-        if re.search(r"[a-z]", re.sub(r"\{[^}]*\}", "", text)):  # else another error's, passed on
-            yield Message("UsageError" if name == _SEVERAL else name, text, place)
+        text = text_of(node.args[0], scope.texts)
+        for one in [text] if _has_words(text) else alternatives(node.args[0], scope):
+            if _has_words(one) and one[0] not in ",;":  # else another error's, passed on, or a tail
+                yield Message("UsageError" if name == _SEVERAL else name, one, place)
 
 
-def _calls(
-    node: ast.AST, named: Mapping[str, ast.expr]
-) -> Iterator[tuple[ast.Call, Mapping[str, ast.expr]]]:
-    """Yield the calls in a tree, each with the texts that names of its function stand for."""
+def _class_of(function: ast.expr) -> str:
+    """Return the name of a class that is called; of ``Origin.error`` the class that it makes."""
+    if isinstance(function, ast.Attribute) and function.attr == "error":
+        on = function.value.func if isinstance(function.value, ast.Call) else function.value
+        return "UsageError" if getattr(on, "id", "").lower() == "origin" else ""
+    return _called(function)
+
+
+def _called(function: ast.expr) -> str:
+    return str(getattr(function, "id", getattr(function, "attr", "")))
+
+
+def _has_words(text: str) -> bool:
+    return re.search(r"[a-z]{2}", re.sub(r"\{[^}]*\}|--\w+", "", text)) is not None
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What names stand for in a function.
+
+    Attributes:
+        module: in which the function stands.
+        texts: of names that stand for one text alone.
+        values: of all names that are set, and of parameters as the module's calls give them.
+    """
+
+    module: ast.Module
+    texts: Mapping[str, ast.expr] = field(default_factory=dict)
+    values: Mapping[str, Sequence[ast.expr]] = field(default_factory=dict)
+
+
+def _calls(node: ast.AST, scope: Scope) -> Iterator[tuple[ast.Call, Scope]]:
+    """Yield the calls in a tree, each with what names of its function stand for."""
     if isinstance(node, ast.FunctionDef):
-        named = _named_texts(node)
+        values = {**scope.values, **_given(node, scope.module), **_set(node)}
+        scope = Scope(scope.module, _named_texts(node), values)
     if isinstance(node, ast.Call):
-        yield node, named
+        yield node, scope
     for child in ast.iter_child_nodes(node):
-        yield from _calls(child, named)
+        yield from _calls(child, scope)
+
+
+def _set(function: ast.FunctionDef) -> dict[str, list[ast.expr]]:
+    found: dict[str, list[ast.expr]] = {}
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) and node.value is not None:
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            if isinstance(target, ast.Name):
+                found.setdefault(target.id, []).append(node.value)
+    return found
+
+
+def _given(function: ast.FunctionDef, module: ast.Module) -> dict[str, list[ast.expr]]:
+    """Return what calls in the module give for parameters, as texts."""
+    names = [one.arg for one in function.args.args if one.arg != "self"]
+    found: dict[str, list[ast.expr]] = {}
+    for node in ast.walk(module):
+        if isinstance(node, ast.Call) and _called(node.func) == function.name:
+            for name, value in zip(names, node.args, strict=False):
+                found.setdefault(name, []).append(ast.Constant(text_of(value)))
+    return found
+
+
+def alternatives(node: ast.expr, scope: Scope, depth: int = 4) -> list[str]:
+    """Return the texts that an expression can be.
+
+    Args:
+        node: the expression.
+        scope: what its names stand for.
+        depth: how many names and calls are followed, one inside of the other.
+    """
+    if depth == 0:
+        return [text_of(node, scope.texts)]
+    if isinstance(node, ast.JoinedStr):
+        values = [
+            part.value if isinstance(part, ast.FormattedValue) else part for part in node.values
+        ]
+        return _joined(values, scope, depth)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return _joined([node.left, node.right], scope, depth)
+    inner: Iterable[ast.expr] = ()
+    inside = scope
+    if isinstance(node, ast.IfExp):
+        inner = [node.body, node.orelse]
+    elif isinstance(node, ast.BoolOp):
+        inner = node.values
+    elif isinstance(node, ast.Name) and node.id in scope.values:
+        inner = scope.values[node.id]
+        others = {name: values for name, values in scope.values.items() if name != node.id}
+        inside = Scope(scope.module, scope.texts, others)
+    elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Dict):
+        inner = node.value.values
+    elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+        inner = _items(scope.values.get(node.value.id, ()), node.slice)
+    elif isinstance(node, ast.Call) and (function := _text_functions().get(_called(node.func))):
+        inner = [r.value for r in ast.walk(function) if isinstance(r, ast.Return) and r.value]
+        inside = Scope(scope.module, _named_texts(function), _set(function))
+    found = (text for one in inner for text in alternatives(one, inside, depth - 1))
+    known = [*dict.fromkeys(text for text in found if _has_words(text) and text != "None")]
+    return known or [text_of(node, scope.texts)]
+
+
+def _items(values: Sequence[ast.expr], place: ast.expr) -> Iterator[ast.expr]:
+    """Yield what functions that make tuples return at a place of these."""
+    if isinstance(place, ast.Constant) and isinstance(place.value, int):
+        for call in values:
+            made = _text_functions().get(_called(call.func)) if isinstance(call, ast.Call) else None
+            for node in ast.walk(made) if made else ():
+                if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
+                    yield node.value.elts[place.value]
+
+
+def _joined(parts: Sequence[ast.expr], scope: Scope, depth: int) -> list[str]:
+    each = [alternatives(part, scope, depth) for part in parts]
+    return ["".join(texts) for texts in itertools.product(*each)]
+
+
+_TEXTS = {"str", "str | None", "tuple[str, str]", "tuple[str, str] | None"}
+
+
+@functools.cache
+def _text_functions() -> dict[str, ast.FunctionDef]:
+    """Return the functions that make texts, if a name is that of one alone."""
+    found: dict[str, list[ast.FunctionDef]] = {}
+    for package in PACKAGES:
+        for file in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+                returns = node.returns if isinstance(node, ast.FunctionDef) else None
+                if returns is not None and ast.unparse(returns) in _TEXTS:
+                    found.setdefault(node.name, []).append(node)
+    return {name: nodes[0] for name, nodes in found.items() if len(nodes) == 1}
 
 
 def _named_texts(function: ast.FunctionDef) -> dict[str, ast.expr]:
@@ -163,9 +291,15 @@ def _named_texts(function: ast.FunctionDef) -> dict[str, ast.expr]:
         for node in ast.walk(function)
         if isinstance(node, ast.Assign)
         and isinstance(node.targets[0], ast.Name)
-        and isinstance(node.value, ast.JoinedStr | ast.Constant)
+        and _is_text(node.value)
     }
     return {name: value for name, value in values.items() if len(found[name]) == 1}
+
+
+def _is_text(node: ast.expr) -> bool:
+    if isinstance(node, ast.IfExp):
+        return _is_text(node.body) and _is_text(node.orelse)
+    return isinstance(node, ast.JoinedStr | ast.Constant)
 
 
 def in_two(text: str) -> tuple[str, str]:
@@ -213,7 +347,7 @@ def text_of(node: ast.expr, named: Mapping[str, ast.expr] = MappingProxyType({})
         return text_of(node.left, named) + text_of(node.right, named)
     if isinstance(node, ast.IfExp):
         either, other = text_of(node.body, named), text_of(node.orelse, named)
-        return either if not other else f"{either} | {other}"
+        return " | ".join(filter(None, (either, other)))
     return _shown(node, named)
 
 
@@ -223,6 +357,9 @@ def _shown(node: ast.expr, named: Mapping[str, ast.expr]) -> str:
         return text_of(named[node.id], others)
     if isinstance(node, ast.Name) and node.id in _constants():
         return _constants()[node.id]
+    if isinstance(node, ast.IfExp) and _is_text(node):
+        text = text_of(node, named)
+        return f"({text})" if " | " in text else text
     return f"{{{_name(node).strip('_').lower()}}}"
 
 
@@ -238,6 +375,8 @@ def _name(node: ast.expr) -> str:
     if isinstance(node, ast.BinOp):
         left = _name(node.left)
         return left if left != "…" else _name(node.right)
+    if isinstance(node, ast.Call) and _called(node.func) == "map":
+        return _name(node.args[-1])
     if isinstance(node, ast.Call):
         inner = [name for name in map(_name, node.args) if name != "…"]
         if isinstance(node.func, ast.Attribute) and node.func.attr == "join":
@@ -249,4 +388,5 @@ def _name(node: ast.expr) -> str:
         return inner[0] if inner else _name(node.func)
     if isinstance(node, ast.GeneratorExp | ast.ListComp):
         return _name(node.generators[0].iter)
-    return "…"
+    parts = (_name(part) for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr))
+    return next((name for name in parts if name != "…"), "…")

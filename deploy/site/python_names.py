@@ -64,7 +64,7 @@ def _entry(name: str) -> Iterator[str]:
         yield f"Fields: [{page.removesuffix('.md')}]({page})."
         return
     if isinstance(owner, type) and issubclass(owner, Exception):
-        yield f"{docstring(owner)} Exit code {owner.exit_code}. [All messages](errors.md)."
+        yield f"{docstring(owner)} Exit code {owner.exit_code}. [Messages](errors.md)."
         return
     if _group(name) == COMMANDS and "flags" in (text := inspect.getdoc(owner) or ""):
         yield from _command(name, owner, text)

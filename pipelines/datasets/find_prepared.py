@@ -80,29 +80,24 @@ def choose_split(
 
 
 def prepared_row(folder: str, chosen: PreparedSplit, row: int) -> tuple[Place, Rows]:
-    """Return where a row of a split stands, and the row; all of a batch that begins a shard where
-    the files don't say where rows begin.
+    """Return where a row of a split stands, and the row.
 
     Raises:
-        UsageError: there is no such row.
+        UsageError: there is no such row, or the files don't say where one begins.
         DataError: it can't be read.
     """
     if chosen.rows is None:
-        shard, inner = chosen.shards[0], 0
-        if row:
-            raise UsageError(
-                f"--row={row}: {chosen.form} files don't record where rows of any length "
-                "begin; leave out --row to see the beginning of the first shard, or pass "
-                "another --format"
-            )
-    else:
-        counts = [rows_in(shard) for shard in chosen.shards]
-        shard, inner = find(chosen.shards, counts, row, what=f"{chosen.unit}s of {chosen.split}")
+        raise UsageError(
+            f"--row={row}: {chosen.form} files don't record where rows of any length begin; leave out "
+            "--row to see the first ids, or pass another --format"
+        )
+    counts = [rows_in(shard) for shard in chosen.shards]
+    shard, inner = find(chosen.shards, counts, row, what=f"{chosen.unit}s of {chosen.split}")
     form, before = format_of(chosen.form), 0
-    place = Place(shard.files[0].path if shard.files else "", inner)
+    place = Place(_path_of(shard), inner)
     with contextlib.ExitStack() as stack:
         files = open_files(stack, folder, shard, chosen.dataset)
-        if isinstance(form, Seeking) and chosen.rows is not None:
+        if isinstance(form, Seeking):
             try:
                 return place, form.read_row(files, chosen.dataset, inner)
             except DataError as error:
@@ -112,6 +107,30 @@ def prepared_row(folder: str, chosen: PreparedSplit, row: int) -> tuple[Place, R
                 return place, some.slice(inner - before, inner - before + 1)
             before += len(some)
     raise DataError(f"{place.path}: it has {before} rows, the manifest says {rows_in(shard)}")
+
+
+def first_ids(folder: str, chosen: PreparedSplit, most: int | None) -> tuple[str, Sequence[int]]:
+    """Return the first ids of a split whose files don't say where rows begin, and their file.
+
+    Args:
+        folder: the dataset's.
+        chosen: the split.
+        most: ids at most; None for all that are read at once.
+
+    Raises:
+        DataError: they can't be read.
+    """
+    shard = next(filter(rows_in, chosen.shards), chosen.shards[0])
+    with contextlib.ExitStack() as stack:
+        files = open_files(stack, folder, shard, chosen.dataset)
+        for some in format_of(chosen.form).read(files, chosen.dataset):
+            ids: list[int] = some.ids[:most].tolist()
+            return _path_of(shard), ids
+    return _path_of(shard), []
+
+
+def _path_of(shard: PreparedShard) -> str:
+    return shard.files[0].path if shard.files else ""
 
 
 def rows_in(shard: PreparedShard) -> int:

@@ -10,7 +10,7 @@ from pipelines.jobs.prepare_summary import format_lines, stage_lines
 from pipelines.jobs.prepare_summary import split_lines as prepared_split_lines
 from pipelines.jobs.split_lines import split_lines
 from pipelines.jobs.summary import bad_records, beside_records, mixture_lines, token_lines
-from pipelines.recipes.wording import write_bytes, write_count
+from pipelines.recipes.wording import write_bytes, write_count, write_epochs
 from transforms.datasets.manifest import Manifest
 from transforms.datasets.prepared import PreparedManifest
 
@@ -46,10 +46,9 @@ def _records(manifest: Manifest, folder: str) -> Iterator[str]:
             f"source {source.name}: {write_count(source.digest.records, 'record')}, "
             f"{write_bytes(source.digest.bytes)}{dropped}"
         )
-    lines = mixture_lines(manifest)
-    yield from lines[: _MOST + 1]
-    if len(lines) > _MOST + 1:
-        yield f"and {len(lines) - _MOST - 1:,} more sources"
+    if not manifest.mixture and (more := len(manifest.sources) - _MOST) > 0:
+        yield f"and {write_count(more, 'more source')}"
+    yield from mixture_lines(manifest, most=_MOST)
     if manifest.tokens is not None:
         yield _model(manifest.tokens.model)
     yield from token_lines(manifest)
@@ -64,8 +63,8 @@ def _model(model: dict[str, Any]) -> str:
 
 
 def _prepared(manifest: PreparedManifest, folder: str) -> Iterator[str]:
-    epochs = ", ".join(map(str, manifest.epochs[:_MOST]))
-    yield f"{folder}: prepared, {_made(manifest)}, seed {manifest.seed}, epochs {epochs}"
+    keys = f"seed {manifest.seed}, {write_epochs(manifest.epochs, most=_MOST)}"
+    yield f"{folder}: prepared, {_made(manifest)}, {keys}"
     rows = f"rows of {manifest.length:,} ids" if manifest.length else "rows of any length"
     yield f"packing: {manifest.packing}, {rows}; the vocabulary has {manifest.ids:,} ids"
     if manifest.model is not None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipelines.recipes.cli import LOG
-from pipelines.recipes.wording import write_count, write_rate
+from pipelines.recipes.wording import write_count, write_part, write_rate
 from transforms.workers.progress import Stage
 
 if TYPE_CHECKING:
@@ -75,14 +75,11 @@ class Standing:
         records = write_count(self.records, "record") if self.records else ""
         rate = write_rate(self.rate)
         if self.tokens >= 1:
-            rate = f"{rate}, {self.tokens:,.0f} tokens/s"
+            rate = ", ".join(filter(None, [rate, f"{self.tokens:,.0f} tokens/s"]))
         if self.total is None:
             if not self.done:
                 return [""] * 5
-            unit, size = next((u, s) for u, s in _UNITS if self.done >= s or s == 1)
-            return ["", f"{self.done / size:.{int(size > 1)}f} {unit}", records, rate, ""]
-        unit, size = next((u, s) for u, s in _UNITS if self.total >= s or s == 1)
-        digits = int(size > 1)
+            return ["", write_part(self.done, self.done).partition("/")[2], records, rate, ""]
         done = min(self.done, self.total)
         time = ""
         if self.seconds is not None:
@@ -93,14 +90,11 @@ class Standing:
             time = f"took {clock}" if self.finished else f"{clock} left"
         return [
             f"{int(self.fraction * 100)}%",  # 100% is for what is finished
-            f"{done / size:.{digits}f}/{self.total / size:.{digits}f} {unit}" if self.total else "",
+            write_part(done, self.total) if self.total else "",
             records,
             rate,
             time,
         ]
-
-
-_UNITS = [("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3), ("B", 1)]
 
 
 def on_terminal() -> bool:

@@ -151,7 +151,7 @@ class Command(Generic[R, S, J, M]):
             docs=self.docs,
         )
         flags, beam_flags = parse(parser, argv)
-        check_beam_flags(beam_flags, parser._option_string_actions)
+        beam_flags = check_beam_flags(beam_flags, parser._option_string_actions)
         flags |= given
         content = flags.pop("recipe") if isinstance(flags.get("recipe"), Mapping) else None
         asked = validate(RecipeFlags, _part(flags, RecipeFlags))

@@ -104,12 +104,25 @@ def _mixture(job: Job) -> Iterator[str]:
     yield from table(rows)
 
 
-def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield rows as lines, the first column to the left, the others to the right."""
+def table(
+    rows: Sequence[Sequence[str]], *, most: int | None = None, word: str = "row"
+) -> Iterator[str]:
+    """Yield rows as lines, the first column to the left, the others to the right.
+
+    Args:
+        rows: the head, and what is below it.
+        most: rows below the head that are shown; how many more there are is said. None for all.
+        word: what a row tells of.
+    """
+    more = 0 if most is None else len(rows) - 1 - most
+    if more > 0:
+        rows = rows[:-more]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]
         yield "  ".join(cells)
+    if more > 0:
+        yield f"and {write_count(more, f'more {word}')}"
 
 
 def _amount(amount: Amount) -> tuple[str, ...]:

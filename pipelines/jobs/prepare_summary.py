@@ -21,15 +21,14 @@ from pipelines.recipes.settings import RunSettings
 from pipelines.recipes.wording import (
     write_bytes,
     write_count,
+    write_epochs,
     write_rate,
     write_seconds,
     write_share,
 )
 from transforms.datasets.prepared import (
-    PassesOf,
     PreparedManifest,
     SplitEntry,
-    StageEntry,
     passes_of,
 )
 from transforms.storage import layout
@@ -55,15 +54,9 @@ def summarize(
     )
     for line in (*lines_of(manifest, settings.output), *beside_records(manifest)):
         LOG.info("%s", line)
-    epochs = ", ".join(map(str, manifest.epochs[:_MOST]))
     LOG.info(
-        "written to %s (seed %d, %s %s)",
-        *(
-            settings.output,
-            manifest.seed,
-            "epoch" if len(manifest.epochs) == 1 else "epochs",
-            epochs,
-        ),
+        "written to %s (seed %d, %s)",
+        *(settings.output, manifest.seed, write_epochs(manifest.epochs, most=_MOST)),
     )
     LOG.info("look into it with: %s", command_line("show", settings.output, manifest.recipe))
     LOG.info("verify it with: %s", command_line("verify", settings.output, manifest.recipe))
@@ -152,7 +145,7 @@ def split_lines(splits: Sequence[SplitEntry]) -> Iterator[str]:
         "filler",
     ]
     rows = [[*head, "padding", "truncation", "concatenation"]]
-    for split in splits[:_MOST]:
+    for split in splits:
         numbers = [split.records, split.documents, split.tokens, split.rows]
         rows.append(
             [
@@ -165,9 +158,7 @@ def split_lines(splits: Sequence[SplitEntry]) -> Iterator[str]:
                 write_share(split.concatenation),
             ]
         )
-    yield from table(rows)
-    if len(splits) > _MOST:
-        yield f"and {len(splits) - _MOST:,} more"
+    yield from table(rows, most=_MOST, word="split")
     for split in splits[:_MOST]:
         lost = (
             (split.cut, "token", "after the last full row left out"),
@@ -196,34 +187,33 @@ def _mixtures(split: SplitEntry) -> Iterator[str]:
         of = split.split
         if len(split.stages) > 1:
             last = stage.first_row + stage.rows - 1
-            of += f", stage {number}, rows {stage.first_row:,} to {last:,}"
+            rows = f"rows {stage.first_row:,} to {last:,}" if stage.rows else "no rows"
+            of += f", stage {number}, {rows}"
         yield f"mixture of {of}:"
-        yield from _sources(
-            stage, [passes_of(split, number, at) for at in range(len(stage.sources))]
-        )
+        yield from _sources(split, number)
 
 
-def _sources(stage: StageEntry, passes: Sequence[PassesOf | None]) -> Iterator[str]:
+def _sources(split: SplitEntry, number: int) -> Iterator[str]:
+    """Yield a table of a stage's sources; passes count from the first stage to the end of this one."""
+    sources = split.stages[number].sources
     named = ("source", "requested", "of tokens", "of documents", "tokens", "documents")
     rows = [[*named, "passes", "unused records"]]
-    rows += [
-        [
+    for at, source in enumerate(sources):
+        passed = passes_of(split, number, at)
+        # of too many passes to list we know how many a stage began, but not which of them were new
+        begun = f"{source.passes_begun:,} begun" if len(split.stages) == 1 else ""
+        cells = [
             source.source,
             "" if source.asked is None else write_share(source.asked),
             write_share(source.share_of_tokens),
             write_share(source.share_of_documents),
             f"{source.tokens:,}",
             f"{source.documents:,}",
-            f"{source.passes_begun:,} begun"
-            if passed is None
-            else write_passes(passed.finished, passed.begun),
+            begun if passed is None else write_passes(passed.finished, passed.begun),
             "" if passed is None else f"{passed.unused:,}",
         ]
-        for source, passed in list(zip(stage.sources, passes, strict=True))[:_MOST]
-    ]
-    yield from table(rows)
-    if len(stage.sources) > _MOST:
-        yield f"and {len(stage.sources) - _MOST:,} more sources"
+        rows.append(cells)
+    yield from table(rows, most=_MOST, word="source")
 
 
 def format_lines(manifest: PreparedManifest, folder: str) -> Iterator[str]:

@@ -177,8 +177,8 @@ def unused_warning(
     return [line]
 
 
-def mixture_lines(manifest: Manifest) -> list[str]:
-    """Return the shares requested and actual of each source, as lines of a table."""
+def mixture_lines(manifest: Manifest, *, most: int | None = None) -> list[str]:
+    """Return the shares requested and actual of each source (of ``most``), as lines of a table."""
     if manifest.mixture is None:
         return []
     by_tokens = any(part.tokens is not None for part in manifest.mixture)
@@ -211,7 +211,7 @@ def mixture_lines(manifest: Manifest) -> list[str]:
                 f"{part.unused.records:,}",
             )
         )
-    lines = list(table(rows))
+    lines = list(table(rows, most=most, word="source"))
     counted = manifest.counted
     if counted is not None:
         asked = manifest.recipe.get("max_tokens")

@@ -14,6 +14,7 @@ import psutil
 
 from pipelines.jobs.bars import Bars, Standing, on_terminal
 from pipelines.recipes.cli import LOG
+from pipelines.recipes.wording import write_count
 from transforms.workers.progress import Counts, Stage, read_doing, read_progress
 
 _LINE_EVERY, _LATER_EVERY = 10.0, 30.0  # seconds between two progress lines, at first and later
@@ -151,7 +152,9 @@ class Watch:
             for pid, said in groupby(read_doing(self._folder), key=lambda one: one[0])
         ]
         if len(workers) > _NAMED:
-            workers[_NAMED:] = [f"{len(workers) - _NAMED} more processes wait too"]
+            more = write_count(len(workers) - _NAMED, "more process", plural="es")
+            waits = "waits" if len(workers) == _NAMED + 1 else "wait"
+            workers[_NAMED:] = [f"{more} {waits} too"]
         return "; ".join(workers) or "no worker has work: they wait for Beam's runner"
 
 

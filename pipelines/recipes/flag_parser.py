@@ -59,8 +59,9 @@ class CommandParser(Parser):
         """Parse what is given, dashes or underscores.
 
         Raises:
-            UsageError: a value that doesn't fit; a long flag behind a single dash, which would else be
-                a short one with the rest of the word as its value.
+            UsageError: a value that doesn't fit, or a second one of a flag that takes one; a long flag
+                behind a single dash, which would else be a short one with the rest of the word as its
+                value.
         """
         words = [*(sys.argv[1:] if args is None else args)]
         end = words.index("--") if "--" in words else len(words)
@@ -72,10 +73,14 @@ class CommandParser(Parser):
         ours = self._option_string_actions
         if name in ours or not name.startswith("-"):
             return word
+        plain = f"--{name.lstrip('-').replace('-', '_')}"
         if name.startswith("--"):
-            plain = f"--{name[2:].replace('-', '_')}"
             return f"{plain}{is_}{value}" if plain in ours else word
-        near = difflib.get_close_matches(f"-{name}", ours, n=1, cutoff=_NEAR)
+        short = ours.get(name[:2])
+        if short is not None and short.nargs != 0:  # what follows is its value: -oout, -iweb=x
+            near = [plain] if plain in ours else []
+        else:
+            near = difflib.get_close_matches(plain, ours, n=1, cutoff=_NEAR)
         if near:
             raise UsageError(f"{word}: unknown flag; did you mean {near[0]}?")
         return word
@@ -87,6 +92,19 @@ class _HelpAll(argparse.Action):
     def __call__(self, parser: Any, *_: Any) -> NoReturn:
         sys.stdout.write(parser.help.full())
         raise SystemExit(0)
+
+
+class _Once(argparse.Action):
+    """Keeps a flag's only value."""
+
+    def __call__(self, parser: Any, namespace: Any, value: Any, option_string: Any = None) -> None:
+        """Keep it; raise UsageError where there is one."""
+        if hasattr(namespace, self.dest):
+            former = getattr(namespace, self.dest)
+            raise UsageError(
+                f"{flag_of(self.dest)}: expected one value, got {former} and {value}; give the flag once"
+            )
+        setattr(namespace, self.dest, value)
 
 
 _NEAR = 0.8  # how alike a word behind one dash is to a flag's name that is meant by it, up to 1
@@ -113,7 +131,7 @@ def make_parser(
     """
     fields = {name: field for model in models for name, field in model.model_fields.items()}
     fields = {name: field for name, field in fields.items() if not _in_files_only(field)}
-    shown = {name: _flag(name, field) for name, field in fields.items() if not field.deprecated}
+    shown = {name: as_flag(name, field) for name, field in fields.items() if not field.deprecated}
     order = [*groups, *dict.fromkeys(flag.group for flag in shown.values())]
     shown = dict(
         sorted(shown.items(), key=lambda kv: (order.index(kv[1].group), kv[0] not in common))
@@ -128,7 +146,7 @@ def make_parser(
             parser.add_argument(
                 *names,
                 dest=name,
-                action="append" if name in _REPEATABLE else "store",
+                action="append" if name in _REPEATABLE else _Once,
                 nargs="+" if name in _SEVERAL else None,
             )
     return parser
@@ -139,7 +157,7 @@ def _in_files_only(field: FieldInfo) -> bool:
     return "in_files_only" in extra
 
 
-def _flag(name: str, field: FieldInfo) -> Flag:
+def as_flag(name: str, field: FieldInfo) -> Flag:
     """Return a field as the help shows it."""
     extra: Any = field.json_schema_extra
     takes = None if field.annotation is bool else extra["metavar"] or _metavar(field.annotation)
@@ -172,7 +190,7 @@ def parse(parser: CommandParser, argv: Sequence[str]) -> tuple[dict[str, Any], l
         UsageError: a value that doesn't fit, or a second one of a flag that takes one.
     """
     known, rest = parser.parse_known_args(list(argv))
-    _refuse_second_value(parser, argv, rest)
+    _refuse_second_value(parser, argv)
     if "sources" in known:
         known.sources = join_patterns(known.sources)
     if "like" in known:
@@ -193,26 +211,25 @@ def refuse_rest(parser: CommandParser, rest: Sequence[str]) -> None:
     )
 
 
-def _refuse_second_value(parser: CommandParser, argv: Sequence[str], rest: Sequence[str]) -> None:
-    """Raise UsageError where a word that isn't ours stands behind a flag of ours and its value."""
-    word = next((word for word in rest if not word.startswith("-")), None)
-    if word is None or word not in argv:
-        return
-    before = list(argv[: argv.index(word)])
-    place = max(
-        (i for i, one in enumerate(before) if one.startswith("-") and one != "-"), default=-1
-    )
-    if place < 0:
-        return
-    flag, is_, value = before[place].partition("=")
-    action = parser._option_string_actions.get(parser._as_ours(flag))
-    if action is None or action.nargs == "+":
-        return
-    if action.nargs == 0:
-        raise UsageError(f"{flag}: expected no value, got {word}")
-    values = [*([value] if is_ else []), *before[place + 1 :]]
-    hint = "leave out spaces, or quote the value"
-    takes = parser.help.flags.get(action.dest)
-    if takes is not None and "NAME=" in takes.metavar and "=" not in "".join(values):
-        hint = f"did you mean {flag}={'='.join([*values, word])}?"
-    raise UsageError(f"{flag}: expected one value, got {' and '.join([*values, word])}; {hint}")
+def _refuse_second_value(parser: CommandParser, argv: Sequence[str]) -> None:
+    """Raise UsageError where a word stands behind a flag of ours that has its value, or takes none."""
+    flag, action, values = "", None, list[str]()
+    for word in argv:
+        if word == "--":
+            return
+        if word.startswith("-") and word != "-":
+            flag, is_, value = word.partition("=")
+            action = parser._option_string_actions.get(parser._as_ours(flag))
+            values = [value] if is_ else []
+            continue
+        values.append(word)
+        if action is None or action.nargs == "+":
+            continue
+        if action.nargs == 0:
+            raise UsageError(f"{flag}: expected no value, got {word}")
+        if len(values) > 1:
+            hint = "leave out spaces, or quote the value"
+            takes = parser.help.flags.get(action.dest)
+            if takes is not None and "NAME=" in takes.metavar and "=" not in values[0]:
+                hint = f"did you mean {flag}={'='.join(values)}?"
+            raise UsageError(f"{flag}: expected one value, got {' and '.join(values)}; {hint}")

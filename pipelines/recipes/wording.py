@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from transforms.kernels.planning.plan import MIB
+
+_BYTES = (("bytes", 1), ("kB", 10**3), ("MB", 10**6), ("GB", 10**9), ("TB", 10**12))
+_MEMORY = (("bytes", 1), ("KiB", 1 << 10), ("MiB", MIB), ("GiB", 1 << 30), ("TiB", 1 << 40))
+_SIZES = (("", 1), *_MEMORY[2:])
 
 
 def write_size(size: int) -> str:
@@ -13,11 +17,8 @@ def write_size(size: int) -> str:
     >>> write_size(5), write_size(512 << 20), write_size(10 << 40), write_size(1_500_000_000)
     ('5', '512MiB', '10TiB', '1.397GiB')
     """
-    for unit, power in (("T", 4), ("G", 3), ("M", 2)):
-        whole = size / 1024**power
-        if whole >= 1:
-            return f"{whole:.4g}{unit}iB"
-    return str(size)
+    number, unit, _ = _scaled(size, _SIZES, lambda number: _digits(number, 4))
+    return f"{number}{unit}"
 
 
 def write_bytes(count: float) -> str:
@@ -26,10 +27,18 @@ def write_bytes(count: float) -> str:
     >>> write_bytes(1), write_bytes(140), write_bytes(1_175_498), write_bytes(4_000_000_000)
     ('1 byte', '140 bytes', '1.18 MB', '4.00 GB')
     """
-    for unit, scale in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= scale:
-            return f"{count / scale:.2f} {unit}"
-    return write_count(int(count), "byte")
+    number, unit, _ = _scaled(count, _BYTES, "{:,.2f}".format)
+    return f"{number} {unit}"
+
+
+def write_part(done: int, total: int) -> str:
+    """Write how much of an amount of data is done, both in the same unit.
+
+    >>> write_part(0, 4_000_000_000), write_part(3, 4)
+    ('0.0/4.0 GB', '3/4 B')
+    """
+    number, unit, scale = _scaled(total, (("B", 1), *_BYTES[1:]), "{:.1f}".format)
+    return f"{done / scale:.{int(scale > 1)}f}/{number} {unit}"
 
 
 def write_rate(rate: float) -> str:
@@ -38,11 +47,8 @@ def write_rate(rate: float) -> str:
     >>> write_rate(10_000_000), write_rate(1_234_567), write_rate(512_345), write_rate(0)
     ('10 MB/s', '1.23 MB/s', '512 kB/s', '')
     """
-    for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3), ("bytes", 1)):
-        number = rate / scale
-        if number >= 1:
-            return f"{number:.0f} {unit}/s" if number >= 100 else f"{number:.3g} {unit}/s"
-    return ""
+    number, unit, _ = _scaled(rate, _BYTES, lambda number: _digits(number, 3))
+    return "" if number == "0" else f"{number} {unit}/s"
 
 
 def write_memory(size: int) -> str:
@@ -51,10 +57,34 @@ def write_memory(size: int) -> str:
     >>> write_memory(190 << 20), write_memory(6_062 << 20), write_memory(5 << 10), write_memory(2 << 40)
     ('190 MiB', '5.92 GiB', '5 KiB', '2 TiB')
     """
-    scales = {"TiB": 1 << 40, "GiB": 1 << 30, "MiB": MIB, "KiB": 1 << 10}
-    unit = next((unit for unit, scale in scales.items() if size >= scale), "KiB")
-    number = size / scales[unit]
-    return f"{number:.0f} {unit}" if number >= 100 else f"{number:.3g} {unit}"
+    number, unit, _ = _scaled(size, _MEMORY, lambda number: _digits(number, 3))
+    return f"{number} {unit}"
+
+
+def _scaled(
+    number: float, units: Sequence[tuple[str, int]], write: Callable[[float], str]
+) -> tuple[str, str, int]:
+    """Return a number as text in the unit that suits it once it is rounded, the unit, and its scale.
+
+    Args:
+        number: to be written.
+        units: and how many each stands for, small ones first; the first, whole numbers of which are
+            written, for one.
+        write: makes text of a number of a larger unit, rounded.
+    """
+    unit, scale = units[0]
+    text = f"{number:.0f}"
+    for larger, many in units[1:]:
+        if float(text.replace(",", "")) * scale < many:
+            break
+        unit, scale = larger, many
+        text = write(number / scale)
+    return text, "byte" if (text, unit) == ("1", "bytes") else unit, scale
+
+
+def _digits(number: float, digits: int) -> str:
+    """Write a number to some digits, none of them left out before the point."""
+    return f"{number:.0f}" if number >= 10 ** (digits - 1) else f"{number:.{digits}g}"
 
 
 def write_seconds(seconds: float) -> str:
@@ -72,12 +102,15 @@ def write_seconds(seconds: float) -> str:
 
 
 def write_share(share: float) -> str:
-    """Write a share of a whole, which is zero only where it is.
+    """Write a share of a whole, which is nothing or all only where it is.
 
-    >>> write_share(0.5), write_share(0.000001), write_share(0)
-    ('50.00%', '<0.01%', '0.00%')
+    >>> write_share(0.5), write_share(0.000001), write_share(0), write_share(0.999999)
+    ('50.00%', '<0.01%', '0.00%', '>99.99%')
     """
-    return "<0.01%" if 0 < share < 0.00005 else f"{share:.2%}"
+    written = f"{share:.2%}"
+    if written == "0.00%" and share > 0:
+        return "<0.01%"
+    return ">99.99%" if written == "100.00%" and share < 1 else written
 
 
 def write_count(count: int, word: str, *, plural: str = "s") -> str:
@@ -87,6 +120,20 @@ def write_count(count: int, word: str, *, plural: str = "s") -> str:
     ('1 file', '2,000 files')
     """
     return f"{count:,} {word}{'' if count == 1 else plural}"
+
+
+def write_epochs(epochs: Sequence[int], *, most: int) -> str:
+    """Write which epochs there are: a range, or ``most`` of them where they aren't consecutive.
+
+    >>> write_epochs([3], most=2), write_epochs(range(14), most=2), write_epochs([0, 2, 5], most=2)
+    ('epoch 3', 'epochs 0 to 13', 'epochs 0, 2 and 1 more')
+    """
+    if len(epochs) == 1:
+        return f"epoch {epochs[0]}"
+    if epochs and list(epochs) == list(range(epochs[0], epochs[0] + len(epochs))):
+        return f"epochs {epochs[0]} to {epochs[-1]}"
+    more = f" and {len(epochs) - most:,} more" if len(epochs) > most else ""
+    return f"epochs {', '.join(map(str, epochs[:most]))}{more}"
 
 
 def write_list(words: Sequence[str]) -> str:

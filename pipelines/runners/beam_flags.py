@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 from pipelines.recipes.cli import LOG
@@ -78,8 +78,8 @@ def _parser() -> tuple[Parser, dict[str, tuple[str, str]]]:
     return beam, found
 
 
-def check_beam_flags(flags: list[str], ours: Iterable[str]) -> None:
-    """Check flags that aren't ours.
+def check_beam_flags(flags: list[str], ours: Iterable[str]) -> list[str]:
+    """Check flags that aren't ours; return them as Beam spells them, with underscores.
 
     Args:
         flags: as given.
@@ -92,14 +92,15 @@ def check_beam_flags(flags: list[str], ours: Iterable[str]) -> None:
         if flag.split("=", 1)[0].replace("-", "_") == "__dry_run":
             raise UsageError(f"{flag}: unknown flag; did you mean --plan, which writes nothing?")
     if not flags:  # as most often: Beam needn't be imported
-        return
+        return []
     beam, groups = _parser()
+    flags = [_spelled(flag, groups) for flag in flags]
     try:
         _, unknown = beam.parse_known_args(flags)
     except UsageError as error:
         raise UsageError(f"{' '.join(flags)}: Beam doesn't accept this: {error}") from None
     if not unknown:
-        return
+        return flags
     first = unknown[0]
     if not first.startswith("-"):
         raise UsageError(
@@ -113,6 +114,18 @@ def check_beam_flags(flags: list[str], ours: Iterable[str]) -> None:
     near = difflib.get_close_matches(name, names, n=1, cutoff=_NEAR)
     hint = f"did you mean --{FORMER.get(near[0], near[0])}?" if near else "see --help"
     raise UsageError(f"{first}: unknown flag; {hint}")
+
+
+def _spelled(word: str, known: Container[str]) -> str:
+    """Return a word with underscores in its flag, if that makes it one that is known.
+
+    >>> _spelled("--job-name=a-b", {"--job_name"})
+    '--job_name=a-b'
+    """
+    name, is_, value = word.partition("=")
+    plain = f"--{name[2:].replace('-', '_')}"
+    ours = name.startswith("--") and name not in known and plain in known
+    return f"{plain}{is_}{value}" if ours else word
 
 
 def without_effect(flags: Sequence[str], runner: str) -> list[str]:

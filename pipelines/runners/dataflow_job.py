@@ -15,6 +15,7 @@ from apache_beam.runners.runner import PipelineState
 
 from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG
+from pipelines.runners.new_pipeline import new_pipeline
 from pipelines.runners.submitted import Submitted
 from transforms.errors import RunError, UsageError
 
@@ -49,7 +50,7 @@ def run_on_dataflow(
     cloud = options.view_as(GoogleCloudOptions)
     cloud.job_name = cloud.job_name or f"dovetail-{claim.run_id}"
     try:
-        pipeline = beam.Pipeline(runner=DataflowRunner(), options=options)
+        pipeline = new_pipeline(DataflowRunner(), options)
     except ValueError as error:
         raise UsageError(f"Beam can't make a Dataflow job from the flags: {error}") from None
     build(pipeline)

@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import secrets
-import shutil
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,6 +23,7 @@ from apache_beam.transforms.environments import Environment, python_sdk_capabili
 from google.protobuf import json_format, text_format
 
 from pipelines.runners.forked import died
+from pipelines.runners.new_pipeline import new_pipeline
 from pipelines.runners.sockets import ReachedBySocket, SocketRunner, socket_folder
 from pipelines.runners.worker_processes import Death, WorkerProcesses
 from transforms.errors import RunError, from_traceback
@@ -90,7 +90,7 @@ def run_local(
             runner = SocketRunner(folder, environment)
         if processes is not None:
             _runs[key] = processes
-        pipeline = beam.Pipeline(runner=runner, options=options)
+        pipeline = new_pipeline(runner, options)
         build(pipeline)
         # its own thread, so that this one can watch, and end it all
         threading.Thread(target=work, name="pipeline", daemon=True).start()
@@ -109,7 +109,6 @@ def run_local(
             # what worker processes did ended with them; threads of ours have yet to notice
             ended.wait(_LAST_WORK if processes is None else _GRACE)
             _runs.pop(key, None)
-            shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)  # Beam does after success
     if raised:
         raise _translate(raised[0], deaths) from raised[0]
     if given_up:

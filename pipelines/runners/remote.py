@@ -32,6 +32,7 @@ from pipelines.outputs.claim import Claim
 from pipelines.recipes.cli import LOG
 from pipelines.runners import tether
 from pipelines.runners.flink import Flink
+from pipelines.runners.new_pipeline import new_pipeline
 from pipelines.runners.sockets import socket_folder
 from pipelines.runners.submitted import Submitted
 from transforms.errors import DataError, UsageError, from_traceback
@@ -63,7 +64,7 @@ def run_remote(
         if runner == "PrismRunner":
             stack.enter_context(_worker_pool(options, claim.sockets))
         portable = stack.enter_context(_serving(runner))
-        pipeline = beam.Pipeline(runner=portable, options=options)
+        pipeline = new_pipeline(portable, options)
         build(pipeline)
         master = options.view_as(FlinkRunnerOptions).flink_master
         on_flink = runner == "FlinkRunner"

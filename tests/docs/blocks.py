@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.pipelines.support import ROOT
 
 LANGUAGES = {"sh", "python", "text", "yaml", "json", "toml", "jsonl", "csv", "dockerfile"}
+RUN = {"sh", "python"}
 MARKS = {"not run", "part of", "slow", "file", "output", "fails"}
 WITHOUT_VALUE = {"output"}
 
+_OPENS = re.compile(r"^\s*(```|~~~)")
+_QUOTED = re.compile(r"^\s*>\s*(```|~~~| {4}\s*\S)")
+_HOLDS_BLOCKS = re.compile(r"^\s*([-*+]|\d+\.|!!!|\?\?\?\+?|===) ")
 _FENCE = re.compile(r"^(\s*)(```+|~~~+)\s*(\S*)\s*$")
 _COMMENT = re.compile(r"^\s*<!--\s*(.*?)\s*-->\s*$")
 
@@ -45,6 +49,52 @@ def name_of(page: Path) -> str:
     return str(below).removeprefix("docs/")
 
 
+def lines_of(markdown: str) -> Iterator[tuple[int, str, bool]]:
+    """Yield each line of a page: its number, the line, and whether it is in a code block or ends one."""
+    opened = ""
+    for number, line in enumerate(markdown.splitlines(), 1):
+        yield number, line, bool(opened)
+        if opened:
+            opened = "" if line.strip() == opened else opened
+        elif fence := _FENCE.match(line):
+            opened = fence[2]
+
+
+def unseen_code(markdown: str) -> Iterator[int]:
+    """Yield the numbers of lines that begin code which ``blocks_of`` doesn't see.
+
+    It is in a quote, has more than a language behind its fence, or is marked by an indent alone:
+    by four blanks more than the text, the list's item or the admonition around it.
+    """
+    before: list[str] = [""]
+    for number, line, fenced in lines_of(markdown):
+        if fenced:
+            before.append("")
+            continue
+        if _OPENS.match(line):
+            if not _FENCE.match(line):
+                yield number
+        elif _QUOTED.match(line) or (_is_apart(before[-1]) and _is_indented(line, before)):
+            yield number
+        before.append(line)
+
+
+def _is_apart(line: str) -> bool:
+    return not line.strip() or line.startswith("#")
+
+
+def _is_indented(line: str, before: list[str]) -> bool:
+    """Return whether a line is further in than the text around it, and nothing there holds blocks."""
+    if not line.strip() or (most := _indent(line) - 4) < 0:
+        return False
+    around = next((b for b in reversed(before) if b.strip() and _indent(b) <= most), "")
+    return not _HOLDS_BLOCKS.match(around)
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
 def blocks_of(markdown: str) -> Iterator[Block]:
     """Yield the blocks of a page."""
     lines = markdown.splitlines()
@@ -69,6 +119,20 @@ def _marks_above(lines: list[str], at: int) -> Iterator[tuple[str, str]]:
         if comment:
             name, _, value = comment[1].partition(":")
             yield name.strip(), value.strip()
+
+
+def runs(block: Block) -> bool:
+    """Return whether a block is run."""
+    return block.language in RUN and not {"not run", "part of", "file"} & set(block.marks)
+
+
+def outputs_of_nothing(blocks: Iterable[Block]) -> Iterator[int]:
+    """Yield the lines of outputs that don't follow a block that is run."""
+    run = False
+    for block in blocks:
+        if "output" in block.marks and not run:
+            yield block.line
+        run = runs(block)
 
 
 def wrong_with(block: Block) -> str | None:

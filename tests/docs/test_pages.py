@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.docs.blocks import Block, blocks_of, name_of, pages, wrong_with
+from tests.docs.blocks import (
+    blocks_of,
+    lines_of,
+    name_of,
+    outputs_of_nothing,
+    pages,
+    runs,
+    unseen_code,
+    wrong_with,
+)
 from tests.docs.loosely import missing
 from tests.docs.session import Step, run_steps
 from tests.pipelines.support import ROOT
@@ -18,7 +27,6 @@ from tests.pipelines.support import ROOT
 QUICK = {"README", "index"}
 """Pages that `make test` runs, in ten seconds; `make test-slow` runs the others."""
 PARSERS = {"yaml": yaml.safe_load, "json": json.loads, "toml": tomllib.loads}
-RUN = {"sh", "python"}
 
 
 def _cases() -> list[object]:
@@ -31,14 +39,8 @@ def _cases() -> list[object]:
     return cases
 
 
-def runs(block: Block) -> bool:
-    """Return whether a block is run."""
-    return block.language in RUN and not {"not run", "part of", "file"} & set(block.marks)
-
-
 @pytest.mark.parametrize("page", pages(), ids=name_of)
 def test_blocks_keep_the_rules(page: Path) -> None:
-    last: Block | None = None
     blocks = list(blocks_of(page.read_text("utf-8")))
     for block in blocks:
         assert name_of(page) not in QUICK or "slow" not in block.marks
@@ -49,10 +51,12 @@ def test_blocks_keep_the_rules(page: Path) -> None:
         if whole := block.marks.get("part of"):
             later = (one.text for one in blocks if one.line > block.line and runs(one))
             assert any(whole in text for text in later), f"{where}: expected a run of {whole} below"
-        if "output" in block.marks:
-            assert last is not None, f"{where}: expected a sh or python block before its output"
-            assert last.language in RUN, f"{where}: expected a sh or python block before its output"
-        last = block
+    assert list(outputs_of_nothing(blocks)) == [], f"{page.name}: outputs of blocks that aren't run"
+
+
+@pytest.mark.parametrize("page", pages(), ids=name_of)
+def test_all_code_is_in_blocks_that_are_found(page: Path) -> None:
+    assert list(unseen_code(page.read_text("utf-8"))) == [], f"{page.name}: lines of code"
 
 
 @pytest.mark.parametrize("page", _cases())
@@ -68,7 +72,7 @@ def test_blocks_run_as_written(page: Path, tmp_path: Path) -> None:
     printed = run_steps(steps, tmp_path, files)
     last = 0
     for block in blocks:
-        if "output" in block.marks and last in printed:
+        if "output" in block.marks:
             line = missing(block.text, printed[last])
             said = f"{place}:{block.line}: the page shows a line that wasn't printed: {line}"
             assert line is None, f"{said}\n{printed[last]}"
@@ -80,9 +84,7 @@ def test_lists_begin_behind_a_blank_line(page: Path) -> None:
     """Else GitHub shows a list, and the site a paragraph with dashes in it."""
     item = re.compile(r"\s*([-*]|\d+\.) ")
     before = ""
-    fenced = False
-    for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
-        fenced ^= line.lstrip().startswith("```")
+    for number, line, fenced in lines_of(page.read_text("utf-8")):
         prose = before.strip() and not before.startswith((" ", "#", "|")) and not item.match(before)
         where = f"{page.relative_to(ROOT)}:{number}"
         assert fenced or not prose or not item.match(line), (
@@ -95,8 +97,6 @@ def test_lists_begin_behind_a_blank_line(page: Path) -> None:
 def test_blocks_inside_of_lists_are_indented_by_four(page: Path) -> None:
     """Else GitHub shows them in their item, and the site ends the list before them."""
     nested = re.compile(r" {1,3}(```|[-*] |\d+\. |\|)")
-    fenced = False
-    for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
+    for number, line, fenced in lines_of(page.read_text("utf-8")):
         where = f"{page.relative_to(ROOT)}:{number}"
         assert fenced or not nested.match(line), f"{where}: indent it by four, or not at all"
-        fenced ^= line.lstrip().startswith("```")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import itertools
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 import dovetail
 from deploy.site import commands, error_list, manifests, python_names
 from deploy.site.hooks import generated_pages, outside_as_code
+from pipelines.__main__ import main
 from pipelines.recipes.flag_errors import flag_of
 from tests.pipelines.support import ROOT
 from transforms import errors
@@ -41,6 +44,12 @@ def test_a_commands_page_has_every_flag_of_its_models(name: str) -> None:
                 only = rf"^\| `{field}`\{{ #{field} \}}, in recipe files only"
                 there = re.search(f"{row}|{only}", part, re.MULTILINE)
                 assert bool(there) == (not info.deprecated), field
+
+
+def test_a_default_stands_as_one_types_it() -> None:
+    assert re.search(
+        r"^\| `--separator`\{ #separator \} \| `BYTE` \| `\\n` \|", commands.page("shuffle"), re.M
+    )
 
 
 @pytest.mark.parametrize("name", commands.names())
@@ -92,6 +101,82 @@ def test_the_page_has_every_message_of_the_source() -> None:
 
 
 @pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        ("shufle", "unknown command"),
+        ("shuffle --sed=3", "unknown flag"),
+        ("shuffle --recipe=sed.yaml -o out", "unknown field"),
+        ("shuffle --recipe=true.yaml -o out", "expected a value other than true or false"),
+        ("shuffle --recipe=quiet.yaml -o out", "is for the command line only"),
+        ("shuffle --recipe=twice.yaml -o out", "mean the same"),
+        ("shuffle -o out", "is missing"),
+        ("shuffle -i a.jsonl -o out more", "expected one value"),
+        ("shuffle -i gone.jsonl -o out", "no file matches"),
+        ("shuffle -i a.jsonl -o out --memory=1MB", "is too little for"),
+        ("shuffle -i a=a.jsonl -o out --weights=b=1", "expected names of the sources"),
+        ("shuffle -i a=a.jsonl -o out --repeats=a=2 --weigh_by=bytes", "counted in passes"),
+        ("shuffle -i a=a.jsonl -o out --repeats=a=2 --stop=all_exhausted", "end by themselves"),
+        ("shuffle -i s3://me:word@host/x -o out", "holds what looks like a secret"),
+        ("shuffle -i= -o out", "expected a path, got an empty one"),
+        ("shuffle -i a.jsonl -o out --num_shards=few", "expected a whole number"),
+        ("split -i a.jsonl -o out --fractions=a=2", "expected NAME=FRACTION"),
+        ("tokenize -i a.jsonl -o out --tokenizer=gone.model", "there is no such file"),
+        ("verify gone", "without one there is no complete dataset"),
+    ],
+)
+def test_the_page_has_what_wrong_commands_say(
+    argv: str,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.jsonl").write_text('{"text": "one"}\n')
+    for name, line in (
+        ("sed", "sed: 3"),
+        ("true", "seed: true"),
+        ("quiet", "quiet: true"),
+        ("twice", "workers: 1\ndirect_num_workers: 1"),
+    ):
+        Path(f"{name}.yaml").write_text(f"sources: a.jsonl\n{line}\n")
+    assert main(argv.split()) == 2
+    assert words in capsys.readouterr().err
+    assert words in error_page()
+
+
+@functools.cache
+def error_page() -> str:
+    return error_list.page().partition("## Messages")[2]
+
+
+@pytest.mark.parametrize(
+    ("code", "texts"),
+    [
+        ("raise origin.error(f'{x}: bad name')", ["{x}: bad name"]),
+        ("raise Origin().error('bad name')", ["bad name"]),
+        ("if x:\n  says = 'is bad'\nelse:\n  says = 'is worse'\nraise DataError(f'{x}: {says}')",
+         ["{x}: is bad", "{x}: is worse"]),
+        ("raise DataError({'a': 'is bad', 'b': 'is worse'}[x])", ["is bad", "is worse"]),
+        ("says = 'is bad' if x else ''\nraise DataError(f'it {says}')", ["it is bad"]),
+        ("def g(text):\n  raise DataError(text)\ng(f'{x} is bad')", ["{x} is bad"]),
+        ("log.error('is bad')\nraise DataError(str(error))", []),
+    ],
+)  # fmt: skip
+def test_messages_in_names_are_found(
+    code: str, texts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "module.py"
+    file.write_text(textwrap.indent(code, "  ").join(("def f(x):\n", "\n")))
+    monkeypatch.setattr(error_list, "ROOT", tmp_path)
+    assert [message.text for message in error_list._messages_of(file)] == texts
+
+
+def test_few_values_have_no_name() -> None:
+    assert len(re.findall(r"\{…\}|\{str\}", error_page())) <= 1
+
+
+@pytest.mark.parametrize(
     ("code", "text"),
     [
         ('"a plain one"', "a plain one"),
@@ -100,6 +185,8 @@ def test_the_page_has_every_message_of_the_source() -> None:
         ('"a" if x else "b"', "a | b"),
         ("str(error)", "{error}"),
         ('f"{_most} left"', "{most} left"),
+        ("f\"one of {', '.join(map(str, names))}\"", "one of {names}"),
+        ("f\"{n} worker{'s' if n > 1 else ''}\"", "{n} workers"),
         ("AT_FAULT", constant("AT_FAULT")),
         ("f\"{info['size']} of {of - 1}, {type(x).__name__}\"", "{size} of {of}, {type}"),
         ("f\"{name.replace('_', ' ')}: {says}\"", "{name}: {place} is bad"),
@@ -119,8 +206,9 @@ def f(x):
     two = "b"
     raise DataError(f"{one}; {two}")
 """
-    (node, named) = next(error_list._calls(ast.parse(code), {}))
-    assert error_list.text_of(node.args[0], named) == "{x} is bad; {two}"
+    tree = ast.parse(code)
+    (node, scope) = next(error_list._calls(tree, error_list.Scope(tree)))
+    assert error_list.text_of(node.args[0], scope.texts) == "{x} is bad; {two}"
 
 
 @pytest.mark.parametrize(

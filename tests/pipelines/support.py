@@ -69,6 +69,12 @@ def swap(one: Path, other: Path) -> None:
     other.write_bytes(data)
 
 
+def unless_given(usual: Sequence[str], flags: Sequence[str]) -> list[str]:
+    """Return flags that are usual, but for those that are given: a command takes each once."""
+    given = {flag.partition("=")[0] for flag in flags}
+    return [flag for flag in usual if flag.partition("=")[0] not in given]
+
+
 def run(*flags: object) -> Manifest:
     """Shuffle in this process."""
     return pipelines.shuffle.run([str(flag) for flag in flags])

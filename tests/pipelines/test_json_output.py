@@ -127,7 +127,7 @@ def test_verify_says_what_differs(said: Any, lines: Path, tmp_path: Path) -> Non
     said(pipelines.shuffle.main, f"--input={lines}", f"--output={tmp_path}/out")
     good = said(pipelines.verify.main, f"{tmp_path}/out")
     assert (good["ok"], good["differences"], good["records"]) == (True, [], 100)
-    shown = said(pipelines.show.main, f"{tmp_path}/out")["shown"]
+    shown = said(pipelines.show.main, f"{tmp_path}/out", "-q")["shown"]
     assert [one["record"][:5] for one in shown] == ["line "] * 3
     (shard,) = (tmp_path / "out" / "data").iterdir()
     shard.write_bytes(shard.read_bytes().replace(b"line 7\n", b"line X\n"))

@@ -218,7 +218,13 @@ def exponential(name: str, count: int) -> list[int]:
     return np.maximum(np.round(-np.log1p(-places) * LENGTHS[name]), 1).astype(int).tolist()
 
 
-def weigh(tmp_path: Path, lengths: dict[str, list[int]], *flags: str, output: str = "out") -> Any:
+def weigh(
+    tmp_path: Path,
+    lengths: dict[str, list[int]],
+    *flags: str,
+    weigh_by: str = "tokens",
+    output: str = "out",
+) -> Any:
     for name, sizes in lengths.items():
         if not (tmp_path / name).exists():
             offsets = pa.array(np.concatenate([[0], np.cumsum(sizes)]), pa.int32())
@@ -227,7 +233,7 @@ def weigh(tmp_path: Path, lengths: dict[str, list[int]], *flags: str, output: st
             pq.write_table(pa.table({"input_ids": ids}), tmp_path / name / "x.parquet")
     inputs = [f"--input={name}={tmp_path / name}" for name in lengths]
     shares = ",".join(f"{name}={share}" for name, share in SHARES.items())
-    how = [f"--weights={shares}", "--weigh_by=tokens", *flags]
+    how = [f"--weights={shares}", f"--weigh_by={weigh_by}", *flags]
     return run(*inputs, f"--output={tmp_path / output}", *how)
 
 
@@ -281,7 +287,7 @@ def test_random_shares_of_tokens_have_the_variance_of_independent_draws(
         assert abs(part.share_of_tokens - f) <= 4 * sigma
         assert 4 * sigma < 0.1  # else it would say nothing
     # a control: weights of records give other shares, beyond as many deviations
-    plain = weigh(tmp_path, lengths, "--max_tokens=150K", "--weigh_by=records", output="plain")
+    plain = weigh(tmp_path, lengths, "--max_tokens=150K", weigh_by="records", output="plain")
     worst = max(abs(part.share_of_tokens - SHARES[part.source]) for part in plain.mixture)
     assert worst > 0.2
 

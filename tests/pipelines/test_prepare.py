@@ -21,7 +21,7 @@ from dovetail import Sampling, Tokenizer
 from pipelines.verify import verify
 from tests.pipelines import prepare_oracle as oracle
 from tests.pipelines import prepared
-from tests.pipelines.support import write_tree
+from tests.pipelines.support import unless_given, write_tree
 from tests.pipelines.tokenized import write_model
 from transforms.datasets.prepared import PreparedManifest, passes_of
 from transforms.kernels.packing.rows import Packing
@@ -83,7 +83,7 @@ def prepare(
             *(f"--input={name}={root / name}/*" for name in names),
             f"--tokenizer={model}",
             f"--output={root / output}",
-            *ONE,
+            *unless_given(ONE, flags),
             *flags,
         ]
     )

@@ -75,16 +75,15 @@ def test_killed_between_any_two_of_its_files_a_run_leaves_no_dataset(
     corpus: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "out"
-    flags = [f"--input={corpus / 'in'}", f"--output={folder}", *flags_of(corpus)]
-    pipelines.prepare.run([*flags, "--workers=1"])
+    flags = [f"--input={corpus / 'in'}", *flags_of(corpus)]
+    pipelines.prepare.run([*flags, f"--output={folder}", "--workers=1"])
     whole = prepared.files_of(folder)
     assert verify(str(folder))[1] == []
     assert {Path(name).suffix for name in whole} >= {".bin", ".idx", ".parquet"}
     of_shards = sum("/data/" in name for name in whole)
     for number in range(1, of_shards + 1, max(1, of_shards // 6)):
         out = tmp_path / f"out{number}"
-        words = [str(number), *(flag for flag in flags if "--output=" not in flag)]
-        died = command(*words, f"--output={out}", python=("-m", __name__))
+        died = command(number, *flags, f"--output={out}", python=("-m", __name__))
         assert died.returncode == -signal.SIGKILL, died.stderr.decode()
         assert not (out / "manifest.json").exists()
         pipelines.prepare.run([*flags, f"--output={out}", "--workers=1"])

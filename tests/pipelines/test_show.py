@@ -65,9 +65,9 @@ def test_every_row_of_every_format_is_found(tmp_path: Path, out: Any, form: str,
     write_prepared(tmp_path, formats=[form], kind=kind, shards=3)
     dataset, writer = dataset_of(kind), FORMATS[form]
     if not writer.keeps(dataset).rows:
-        assert "files of flat don't say" not in out(tmp_path)
-        with pytest.raises(UsageError, match=rf"--row=1: {form} files don't record where rows"):
-            out(tmp_path, "--row=1")
+        for row in (0, 1):
+            with pytest.raises(UsageError, match=rf"--row={row}: {form} files don't record where"):
+                out(tmp_path, f"--row={row}")
         return
     for split, count, seed in (("train", 20, 0), ("validation", 5, 1)):
         seen = writer.seen(rows_for(writer, dataset, count=count, seed=seed), dataset)
@@ -82,6 +82,25 @@ def test_every_row_of_every_format_is_found(tmp_path: Path, out: Any, form: str,
                 assert [int(each) for each in lengths] == one.lengths.tolist()
     with pytest.raises(UsageError, match=r"--row=99: there are 20 \w+ of train; .* 0 to 19"):
         out(tmp_path, "--row=99")
+
+
+def test_where_no_row_begins_the_first_ids_are_shown(
+    tmp_path: Path, out: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipelines.show, "_FIRST_IDS", 7)
+    write_prepared(tmp_path, formats=["flat"], kind="none", shards=3)
+    file = next(iter(sorted(tmp_path.rglob("train-00000*.bin"))))
+    ids = np.fromfile(file, "<u2").tolist()
+    assert len(ids) > 7
+    text = out(tmp_path)
+    assert "the first 7 ids of train, flat (data/train-00000-of-00003.bin), which doesn't" in text
+    assert "row 0" not in text
+    assert f"the first {len(ids)} ids of train" in out(tmp_path, "--full")
+    for flags, count in (((), 7), (("--full",), len(ids))):
+        [shown] = json.loads(out(tmp_path, "--json", *flags))["shown"]
+        assert shown["input_ids"] == ids[:count]
+        assert shown["lengths"] == [count]
+        assert (shown["row"], shown["row_of_file"]) == (None, None)
 
 
 def test_what_a_dataset_is_comes_first(tmp_path: Path, out: Any) -> None:
@@ -122,8 +141,11 @@ def test_what_is_not_there_is_named(
     write_prepared(tmp_path)
     with pytest.raises(UsageError, match=re.escape(said)):
         pipelines.show.run([str(tmp_path), flag])
+    capsys.readouterr()
     assert pipelines.show.main([str(tmp_path), flag]) == 2
-    assert said in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert said in printed.err
+    assert not printed.out  # not the summary, with the error behind it
 
 
 def test_a_shard_that_is_damaged_is_named(tmp_path: Path) -> None:

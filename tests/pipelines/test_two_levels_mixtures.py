@@ -360,7 +360,7 @@ def test_damage_is_found_where_the_first_level_is_read(
     root: Path, tmp_path: Path, asked: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change_pages(kind, monkeypatch)
-    where = r"source \S+, pass \d, partition \d+: \d+ records were spilled"
+    where = r"source \S+, pass \d, partition \d+: [\d,]+ records were spilled"
     with (
         cut_twice(**CUT),
         pytest.raises(

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import sentencepiece
 
 from pipelines.tokenize import run
+from tests.pipelines.support import unless_given
 from tests.transforms.tokenization.models.oracle import Reference
 from transforms.datasets.manifest import Manifest
 from transforms.tokenization.models.load import load
@@ -66,9 +67,8 @@ def tokenize(corpus: Path, *flags: str, output: str = "out", source: str = "in")
     found = run(
         [
             f"--input={corpus / source}",
-            f"--tokenizer={corpus / 'model.json'}",
             f"--output={corpus / output}",
-            ONE,
+            *unless_given([f"--tokenizer={corpus / 'model.json'}", ONE], flags),
             *flags,
         ]
     )

@@ -199,7 +199,7 @@ def passes_of(split: SplitEntry, stage: int, source: int) -> PassesOf | None:
     """
     used: Counter[int] = Counter()
     for entry in (one.sources[source] for one in split.stages[: stage + 1]):
-        if entry.records is None or len(entry.passes) == MOST_PASSES:
+        if entry.records is None or len(entry.passes) < entry.passes_begun:
             return None
         records = entry.records
         used.update({one.number: one.documents for one in entry.passes})

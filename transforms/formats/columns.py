@@ -105,7 +105,7 @@ def text_column(schema: pa.Schema, column: str, *, name: str) -> pa.Field:
             f"{LINE.names[0]}, which holds whole lines of JSON; shuffle the JSON lines with "
             f"--text_field={column} to write their text, or tokenize the JSON lines themselves"
         )
-    field = one_column(schema, column, name=name, why="to take its text")
+    field = one_column(schema, column, name=name, why="to read the text from")
     kind = carried_schema(pa.schema([field])).field(0).type
     if pt.is_null(kind) or pt.is_binary(kind) or pt.is_large_binary(kind):
         return field.with_type(_text_type(kind)).with_nullable(True)

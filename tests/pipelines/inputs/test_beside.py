@@ -62,7 +62,7 @@ def test_fields_have_one_type_in_all_formats(folder: Path) -> None:
     ("asked", "said"),
     [
         ({"text_field": "txt"}, "(--text_field=txt|a column txt).*did you mean text"),
-        ({"text_field": "{text} {by}"}, "(a field|a column) by,"),
+        ({"text_field": "{text} {by}"}, "(a field|a column) by[,;]"),
         ({"groups": ["sight"]}, "(--split_by=sight|a column sight, for --split_by).*mean site"),
         ({"groups": ["site"], "label": "label"}, "(--stratify=label|a column label, for --strat)"),
         ({"groups": ["x"]}, "--split_by=x: expected text, integers or booleans, .*got double"),

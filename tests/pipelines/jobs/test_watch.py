@@ -328,10 +328,18 @@ def test_a_stage_that_does_not_move_says_so_and_what_it_waits_for_ever_more_seld
     assert stalls()[4].endswith("no worker has work: they wait for Beam's runner")
 
 
+@pytest.mark.parametrize(
+    ("many", "more"), [(7, "3 more processes wait"), (5, "1 more process waits")]
+)
 def test_of_many_workers_that_wait_some_are_named(
-    counts: str, said: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    counts: str,
+    said: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    many: int,
+    more: str,
 ) -> None:
-    waiting = [(1, "sorting a run"), (1, "reading a"), *((i, "reading b") for i in range(2, 8))]
+    readers = [(i, "reading b") for i in range(2, many + 1)]
+    waiting = [(1, "sorting a run"), (1, "reading a"), *readers]
     monkeypatch.setattr("pipelines.jobs.watch.read_doing", lambda folder: waiting)
     clock = Clock()
     watch = Watch(counts, {"verify": 1}, clock=clock)
@@ -343,7 +351,7 @@ def test_of_many_workers_that_wait_some_are_named(
     assert said.messages[-1] == (
         "checking files: no progress for 3 minutes; process 1 is sorting a run, reading a; "
         "process 2 is reading b; process 3 is reading b; process 4 is reading b; "
-        "3 more processes wait too"
+        f"{more} too"
     )
 
 
@@ -359,6 +367,14 @@ def test_of_many_workers_that_wait_some_are_named(
         (
             Standing(stage="write", done=7 * 10**12, total=5 * 10**12, seconds=59.6),
             ["100%", "5.0/5.0 TB", "", "", "took 1:00"],
+        ),
+        (
+            Standing(stage="tokenize", done=999_999, records=2, rate=0.2, tokens=1500),
+            ["", "1.0 MB", "2 records", "1,500 tokens/s", ""],
+        ),
+        (
+            Standing(stage="write", done=999_999, total=999_999),
+            ["100%", "1.0/1.0 MB", "", "", ""],
         ),
     ],
 )

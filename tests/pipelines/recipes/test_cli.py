@@ -89,6 +89,26 @@ def test_several_inputs_behind_an_equals_sign_are_refused_with_what_works() -> N
             "--seed: expected one value, got 5 and 6; leave out spaces, or quote the value",
         ),
         (["--overwrite", "yes"], "--overwrite: expected no value, got yes"),
+        (
+            ["--epoch=1", "--seed", "5", "1"],
+            "--seed: expected one value, got 5 and 1; leave out spaces, or quote the value",
+        ),
+        (
+            ["--job_name", "6", "--seed=5", "6"],
+            "--seed: expected one value, got 5 and 6; leave out spaces, or quote the value",
+        ),
+        (
+            ["--seed=1", "--seed=2"],
+            "--seed: expected one value, got 1 and 2; give the flag once",
+        ),
+        (
+            ["-op"],
+            "--output: expected one value, got o and p; give the flag once",
+        ),
+        (
+            ["--workers", "1", "--direct-num-workers=2"],
+            "--workers: expected one value, got 1 and 2; give the flag once",
+        ),
     ],
 )
 def test_a_second_value_names_its_own_flag(source: Path, words: list[str], says: str) -> None:

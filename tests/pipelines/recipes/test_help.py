@@ -154,6 +154,22 @@ def test_dashes_and_short_forms_are_taken_as_flags(
     assert beam_flags == []
 
 
+@pytest.mark.parametrize(
+    ("words", "sources", "output"),
+    [
+        (["-iseed=b.txt", "-ooutput"], {"seed": ["b.txt"]}, "output"),
+        (["-iinput", "-oinput"], {"default": ["input"]}, "input"),
+        (["-ioutput=x", "-onum-shards"], {"output": ["x"]}, "num-shards"),
+        (["-ipu=x", "-output/x"], {"pu": ["x"]}, "utput/x"),
+    ],
+)
+def test_what_is_joined_to_a_short_flag_is_its_value_whatever_it_resembles(
+    words: list[str], sources: object, output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, settings, _ = settings_of(monkeypatch, words)
+    assert (recipe.sources, settings.output) == (sources, output)
+
+
 @pytest.mark.parametrize("name", MAKE)
 def test_every_flag_of_ours_is_taken_with_dashes(name: str) -> None:
     kind = importlib.import_module(f"pipelines.{name}").COMMAND.kind
@@ -175,6 +191,9 @@ def test_beams_flags_and_values_go_on_as_they_are(monkeypatch: pytest.MonkeyPatc
     assert recipe.sources == {"default": ["a-b"]}
     assert (recipe.text_field, settings.output) == ("my-text", "o-p")
     assert beam_flags == ["--job_name=a-b"]
+    words = ["-i", "a", "-o", "o", "--job-name=a-b", "--num-workers", "2", "--flink-master=x-y:1"]
+    _, _, beam_flags = settings_of(monkeypatch, words)
+    assert beam_flags == ["--job_name=a-b", "--num_workers", "2", "--flink_master=x-y:1"]
 
 
 @pytest.mark.parametrize(
@@ -182,10 +201,11 @@ def test_beams_flags_and_values_go_on_as_they_are(monkeypatch: pytest.MonkeyPatc
     [
         ("--num-shard=3", "--num_shards"),
         ("--on-bad-records=skip", "--on_bad_record"),
-        ("--flink-master=x", "--flink_master"),
+        ("--flink-mister=x", "--flink_master"),
         ("--direct_num_worker=2", "--workers"),
         ("-output=x", "--output"),
-        ("-inputs=x", "--input"),
+        ("-input=x", "--input"),
+        ("-overwrite", "--overwrite"),
         ("-num-shards=x", "--num_shards"),
         ("-quiet", "--quiet"),
     ],

@@ -237,6 +237,9 @@ def test_the_launchers_flags_are_known_and_switches_are_taken_as_text() -> None:
     assert values["temp_location"] == ["gs://bucket/temp"]
     assert "--job_name=ours" in beam_flags
     assert "--overwrite" not in to_command(["--pipeline=shuffle", "--overwrite=false"])
+    dashed = ["--eos-at-cuts=true", "--keep-source=false", "--text-field=true"]
+    words = to_command(["--pipeline=prepare", *dashed])
+    assert words == ["prepare", "--eos_at_cuts", "--text-field=true"]
 
 
 def test_the_commands_in_the_documentation_would_be_taken() -> None:

@@ -182,7 +182,7 @@ def test_a_run_that_loses_its_marker_before_the_end_publishes_no_manifest(
     monkeypatch.setattr("transforms.datasets.write_manifest.make_manifest", late)
     (tmp_path / "_tmp-mine").mkdir()
     error = caught(lambda root: dataset(root, tmp_path, run_id="mine"))
-    assert "belongs to next now" in str(error)
+    assert "now belongs to next" in str(error)
     assert "manifest.json" not in published(tmp_path)
 
 
