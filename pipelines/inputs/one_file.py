@@ -118,7 +118,8 @@ def look_at(
     with storage.open_read(file.url) as opened:
         found = file.format or detect(opened, name=file.url, size=file.size, said=recipe.format)
         if not found.is_rows:
-            return _look_at_lines(opened, file, found, recipe, keep, sample=sample, text=text)
+            named = text or required_text(recipe)
+            return _look_at_lines(opened, file, found, recipe, keep, sample=sample, text=named)
         return _look_at_rows(opened, file, found, recipe, keep, sample=sample, text=text)
 
 
@@ -148,9 +149,9 @@ def _look_at_lines(
     stream = opened if codec is None else compressed.reader(opened, codec, file.url)
     try:
         begin = bytes(storage.read_from(stream, 0, HEAD))
-        if codec is not None and file.told is None and recipe.format != "lines":
-            refuse_inside(begin, name=file.url)
         as_they_are = file.told is not None or recipe.format == "lines"
+        if codec is not None and not as_they_are:
+            refuse_inside(begin, name=file.url)
         mark = 0 if as_they_are else mark_size(begin, separator)
         if wanted:
             stream.seek(0)
@@ -167,8 +168,7 @@ def _look_at_lines(
             kind = line_kind_of(opened, name=file.url, codec=codec, line_format=form)
             json = recipe.check == "json" or kind == "json"
         if sample:
-            named = text or required_text(recipe)
-            plain = (keep or named) and (
+            plain = (keep or text) and (
                 line_kind_of(opened, name=file.url, codec=codec, line_format=form) == "plain"
             )
             if keep and plain and file.size:
@@ -180,14 +180,21 @@ def _look_at_lines(
             if codec is not None:
                 expansion = compressed.sample_ratio(opened, codec, file.url)
             if layout == "lines":
-                look = 0 if plain else _PLACES if keep or text else 1 if named else 0
+                # where a field only has to be there, the first place says enough
+                places = 1 if recipe.text_field is not None and not keep else _PLACES
                 record_bytes, fields = _sample_lines(
-                    opened, file, codec, form, recipe, mark=mark, fields_of=look
+                    opened,
+                    file,
+                    codec,
+                    form,
+                    recipe,
+                    mark=mark,
+                    fields_of=places if (keep or text) and not plain else 0,
                 )
             else:
                 first = _first_records(opened, file, codec, layout)
                 record_bytes = sum(len(r) + 1 for r in first) / max(len(first), 1) or None
-                fields = kinds_of(first) if keep or named else None
+                fields = kinds_of(first) if keep or text else None
     except DataError as error:
         raise InputError(str(error)) from error
     return Look(

@@ -247,7 +247,7 @@ def test_a_field_that_no_line_has_is_refused_before_any_work(tmp_path: Path) -> 
     poems = f"--input={tmp_path / 'in/p.jsonl'}"
     was = run(poems, out).digest
     for more in ((), ("--plan",), (f"--input=web={tmp_path / 'in/w.txt'}",)):
-        with pytest.raises(InputError, match="=bodi: no record .* field bodi; .*mean body"):
+        with pytest.raises(InputError, match=r"=bodi: no record .* field bodi; .*mean body"):
             run(poems, "--text_field=bodi", out, "--overwrite", *more)
     assert verify(str(tmp_path / "o"))[1] == []  # is still there
     # it may be meant, or some records have it: then it's the work that says which one lacks it
