@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
+import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import FrameType
 from typing import NoReturn
 
 from pipelines.recipes.help import COMMANDS
@@ -50,13 +54,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(COMMANDS)}"
         return _refuse(f"{given[0]}: unknown command; {hint}", given)
     try:
-        with uncollected():
+        with uncollected(), _told_if_ended(given):
             module = importlib.import_module(f"pipelines.{given[0]}")
         code: int = module.main(given[1:])
     except KeyboardInterrupt:  # before the command could take care of it
         print("stopped", file=sys.stderr)
         return 130
     return code
+
+
+@contextlib.contextmanager
+def _told_if_ended(given: Sequence[str]) -> Iterator[None]:
+    """Say so if SIGTERM ends the process meanwhile, as a command does once it is imported.
+
+    The process ends inside the handler: there is nothing to clear yet, and what is being imported might
+    swallow an exception.
+    """
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        code = 128 + number
+        print("stopped", file=sys.stderr, flush=True)
+        if "--json" in given:
+            import json
+
+            error = {"type": "Stopped", "message": "stopped by SIGTERM", "exit_code": code}
+            print(json.dumps({"error": error}), flush=True)
+        os._exit(code)
+
+    former = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def _refuse(message: str, given: Sequence[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -317,6 +318,19 @@ def test_without_a_command_the_commands_are_listed() -> None:
 def test_asking_for_help_lists_the_commands(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert pipelines.__main__.main([word]) == 0
     assert "shuffle or mix files of records" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_signal_is_told_of_while_the_command_is_imported(more: list[str]) -> None:
+    code = (
+        "import os, signal, pipelines.__main__ as main\n"
+        "main.importlib.import_module = lambda name: os.kill(os.getpid(), signal.SIGTERM)\n"
+        f"main.main(['shuffle', *{more}])"
+    )
+    done = command(python=("-c", code))
+    assert (done.returncode, done.stderr) == (128 + 15, b"stopped\n")
+    error = {"type": "Stopped", "message": "stopped by SIGTERM", "exit_code": 143}
+    assert (json.loads(done.stdout) if more else done.stdout) == ({"error": error} if more else b"")
 
 
 @pytest.mark.parametrize("command_", [[], ["shuffle"], ["verify"], ["show"]])
