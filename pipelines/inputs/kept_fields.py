@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.types as pt
 
+from pipelines.recipes.recipe import Recipe
 from transforms.errors import DataError, InputError, nearest
 from transforms.formats.kept import EVERY, JsonKind, Kept, common_kind, kinds_of, schema_of
 from transforms.formats.schemas import unify_files
@@ -89,6 +90,11 @@ def settle(
             kind = _kind_of(schema.field(name), kind, rows=first, lines=next(iter(lines)))
         kinds[name] = kind or "json"
     return Kept(names=tuple(names), schema=schema or schema_of(kinds), kinds=tuple(kinds.values()))
+
+
+def required_text(recipe: Recipe) -> str | None:
+    """Return the text field that a run ends without; None where records may lack it, or are whole."""
+    return recipe.text_field if recipe.on_bad_record == "fail" else None
 
 
 def require_text(text: str, lines: Mapping[str, Fields]) -> None:

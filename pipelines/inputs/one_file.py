@@ -6,6 +6,7 @@ import contextlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from pipelines.inputs.counted_column import require_ids
-from pipelines.inputs.kept_fields import Fields, fields_in
+from pipelines.inputs.kept_fields import Fields, fields_in, required_text
 from pipelines.recipes.recipe import Recipe
 from transforms.datasets.source_files import SourceFile
 from transforms.errors import DataError, InputError
@@ -117,7 +118,8 @@ def look_at(
     with storage.open_read(file.url) as opened:
         found = file.format or detect(opened, name=file.url, size=file.size, said=recipe.format)
         if not found.is_rows:
-            return _look_at_lines(opened, file, found, recipe, keep, sample=sample, text=text)
+            named = text or required_text(recipe)
+            return _look_at_lines(opened, file, found, recipe, keep, sample=sample, text=named)
         return _look_at_rows(opened, file, found, recipe, keep, sample=sample, text=text)
 
 
@@ -147,9 +149,9 @@ def _look_at_lines(
     stream = opened if codec is None else compressed.reader(opened, codec, file.url)
     try:
         begin = bytes(storage.read_from(stream, 0, HEAD))
-        if codec is not None and file.told is None and recipe.format != "lines":
-            refuse_inside(begin, name=file.url)
         as_they_are = file.told is not None or recipe.format == "lines"
+        if codec is not None and not as_they_are:
+            refuse_inside(begin, name=file.url)
         mark = 0 if as_they_are else mark_size(begin, separator)
         if wanted:
             stream.seek(0)
@@ -178,9 +180,16 @@ def _look_at_lines(
             if codec is not None:
                 expansion = compressed.sample_ratio(opened, codec, file.url)
             if layout == "lines":
-                wanted_too = bool(keep or text) and not plain
+                # where a field only has to be there, the first place says enough
+                places = 1 if recipe.text_field is not None and not keep else _PLACES
                 record_bytes, fields = _sample_lines(
-                    opened, file, codec, form, recipe, mark=mark, fields_too=wanted_too
+                    opened,
+                    file,
+                    codec,
+                    form,
+                    recipe,
+                    mark=mark,
+                    fields_of=places if (keep or text) and not plain else 0,
                 )
             else:
                 first = _first_records(opened, file, codec, layout)
@@ -211,9 +220,11 @@ def _sample_lines(
     recipe: Recipe,
     *,
     mark: int,
-    fields_too: bool,
+    fields_of: int,
 ) -> tuple[float | None, Fields | None]:
-    """Return the mean bytes of some lines, ends included, and their fields where some are wanted.
+    """Return the mean bytes of some lines, ends included, and the fields of those at the first places.
+
+    ``fields_of`` says how many places; 0 for no fields.
 
     Raises:
         InputError: rows of CSV go on in the next line, as the first ones show.
@@ -227,8 +238,9 @@ def _sample_lines(
     if recipe.format == "auto" and may_be_csv(file.url, form):
         _refuse_torn_rows(pieces[0], mark, form.separator, name=file.url)
     fields = None
-    if fields_too:
-        fields = fields_in(stream, pieces, skip=begins, separator=form.separator)
+    if fields_of:
+        some = dict(islice(pieces.items(), fields_of))
+        fields = fields_in(stream, some, skip=begins, separator=form.separator)
     seen = sum(map(len, pieces.values()))
     ended = sum(piece.count(bytes([form.separator])) for piece in pieces.values())
     return (seen / max(ended, 1) if seen else None), fields

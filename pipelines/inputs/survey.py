@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.inputs.kept_fields import require_text, settle
+from pipelines.inputs.kept_fields import require_text, required_text, settle
 from pipelines.inputs.one_file import Look, look_at, shared_field
 from pipelines.recipes.recipe import Recipe
 from transforms.datasets.source_files import Files, SourceFile, extension
@@ -165,8 +165,8 @@ def look_into(
         amounts = {name: replace(amount, exact_bytes=False) for name, amount in amounts.items()}
     kept = None
     fields = {file.url: look.fields for file, look in looks.items() if look.fields is not None}
-    if text:
-        require_text(text, fields)
+    if named := text or required_text(recipe):
+        require_text(named, fields)
     if keep:
         rows = {file.url: look.kept for file, look in looks.items() if look.kept is not None}
         kept = settle(keep, rows=rows, lines=fields)

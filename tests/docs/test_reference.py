@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import dovetail
-from deploy.site import commands, error_list, manifests, python_names
+from deploy.site import commands, error_list, manifests, message_texts, python_names
 from deploy.site.hooks import generated_pages, outside_as_code
 from pipelines.__main__ import main
 from pipelines.recipes.flag_errors import flag_of
@@ -194,7 +194,7 @@ def test_few_values_have_no_name() -> None:
 )
 def test_placeholders_are_named(code: str, text: str) -> None:
     says = {"says": ast.parse('f"{place} is bad"', mode="eval").body}
-    assert error_list.text_of(ast.parse(code, mode="eval").body, says) == text
+    assert message_texts.text_of(ast.parse(code, mode="eval").body, says) == text
 
 
 def test_a_name_stands_for_its_text_if_that_is_the_only_one() -> None:
@@ -207,8 +207,8 @@ def f(x):
     raise DataError(f"{one}; {two}")
 """
     tree = ast.parse(code)
-    (node, scope) = next(error_list._calls(tree, error_list.Scope(tree)))
-    assert error_list.text_of(node.args[0], scope.texts) == "{x} is bad; {two}"
+    (node, scope) = next(message_texts.calls(tree, message_texts.Scope(tree)))
+    assert message_texts.text_of(node.args[0], scope.texts) == "{x} is bad; {two}"
 
 
 @pytest.mark.parametrize(

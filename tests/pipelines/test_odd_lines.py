@@ -142,7 +142,8 @@ def test_lines_of_json_become_a_column_that_is_not_called_text(tmp_path: Path) -
 
 def test_a_first_record_without_the_field_asks_for_the_right_one(tmp_path: Path) -> None:
     first = b'{"body": "a", "id": 1}\n'
-    write_tree(tmp_path, {"a.jsonl": b"\n" + first * 2, "b.jsonl": b'{"text": "a"}\n' + first})
+    has = b'{"text": "a"}\n'
+    write_tree(tmp_path, {"a.jsonl": b"\n" + first * 2 + has, "b.jsonl": has + first})
     for name, asks in (("a.jsonl", True), ("b.jsonl", False)):
         with pytest.raises(DataError) as caught:
             run(f"--input={tmp_path / name}", f"--output={tmp_path}/out", "--text_field=text", ONE)

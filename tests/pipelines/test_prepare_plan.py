@@ -461,7 +461,14 @@ def test_rows_of_different_models_are_refused(tmp_path: Path, texts: Path, model
     assert "the rows of two were made by" in message
 
 
-# fields beside the text
+# fields
+
+
+def test_a_text_field_has_to_be_there(tmp_path: Path, texts: Path, model: Path) -> None:
+    flags = (f"--input={texts}", f"--tokenizer={model}", "--text_field=txt")
+    message = refusal(InputError, *flags, folder=tmp_path)
+    assert "--text_field=txt: no record that was looked at has a field txt" in message
+    assert "did you mean text?" in message
 
 
 def test_a_field_to_split_by_has_to_be_there(tmp_path: Path, texts: Path, model: Path) -> None:

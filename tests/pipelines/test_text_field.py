@@ -240,6 +240,26 @@ def test_what_cannot_be_is_refused_before_any_work(tmp_path: Path) -> None:
     assert not (tmp_path / "o").exists()
 
 
+def test_a_field_that_no_line_has_is_refused_before_any_work(tmp_path: Path) -> None:
+    write_inputs(tmp_path / "in")
+    (tmp_path / "in/few.jsonl").write_text('{"id": 1}\n{"bodi": "a"}\n')
+    out = f"--output={tmp_path / 'o'}"
+    poems = f"--input={tmp_path / 'in/p.jsonl'}"
+    was = run(poems, out).digest
+    for more in ((), ("--plan",), (f"--input=web={tmp_path / 'in/w.txt'}",)):
+        with pytest.raises(InputError, match=r"=bodi: no record .* field bodi; .*mean body"):
+            run(poems, "--text_field=bodi", out, "--overwrite", *more)
+    assert verify(str(tmp_path / "o"))[1] == []  # is still there
+    # it may be meant, or some records have it: then it's the work that says which one lacks it
+    assert (
+        run(poems, "--text_field=bodi", out, "--overwrite", "--on_bad_record=skip", "--plan")
+        is None
+    )
+    few = f"--input=few={tmp_path / 'in/few.jsonl'}"
+    assert run(poems, few, "--text_field=bodi", out, "--overwrite", "--plan") is None
+    assert run(poems, out, "--overwrite").digest == was
+
+
 def test_a_plan_says_how_many_texts_there_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
