@@ -192,6 +192,7 @@ def _tokens(tokens: TokensEntry) -> Mapping[str, Any]:
     return {
         "text_bytes": tokens.bytes,
         **{name: getattr(tokens, name) for name in names},
+        "unknown_as_bytes": tokens.model.get("unknown_as") == "bytes",
         "sampling": tokens.law,
         "model": tokens.model.get("url"),
         "model_sha256": tokens.model.get("sha256"),

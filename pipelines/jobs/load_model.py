@@ -65,7 +65,7 @@ def load_model(recipe: ModelRecipe, settings: RunSettings, *, decode: bool = Fal
     """
     from transforms.kernels.compiled import told_of_compiling
     from transforms.tokenization.models.bpe import BPE
-    from transforms.tokenization.models.model import Deterministic
+    from transforms.tokenization.models.model import Deterministic, Unigram
     from transforms.tokenization.sampling import OFF, Sampling
     from transforms.tokenization.tokenize import load_anew
 
@@ -109,6 +109,8 @@ def load_model(recipe: ModelRecipe, settings: RunSettings, *, decode: bool = Fal
                 tokenizer.prepare(OFF)  # the best segmentations are compared with
     tokenizer.require(sampling)
     entry = {"url": recipe.tokenizer, "kind": found.kind, "ids": found.size, "sha256": found.digest}
+    if isinstance(found, Unigram) and found.vocabulary.unknown_as_bytes and not decode:
+        entry["unknown_as"] = "bytes"
     engine = ""
     if isinstance(found, BPE) and not decode:
         engine = found.engine

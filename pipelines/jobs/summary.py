@@ -253,10 +253,11 @@ def token_warnings(manifest: Manifest | PreparedManifest) -> list[str]:
     lines = []
     share = tokens.unknown / max(tokens.unknown_of, 1)
     if share > MANY_UNKNOWN:
-        lines.append(
-            f"{share:.1%} of the text is unknown to the model ({tokens.unknown:,} of "
-            f"{tokens.unknown_of:,}): check that the model fits the language, and check --text_field"
-        )
+        of = f"({tokens.unknown:,} of {tokens.unknown_of:,})"
+        said = f"{share:.1%} of the text is unknown to the model {of}"
+        if _as_bytes(tokens):
+            said = f"{share:.1%} of the characters have no token of their own {of}"
+        lines.append(f"{said}: check that the model fits the language, and check --text_field")
     if tokens.collisions:
         lines.append(
             f"{write_count(tokens.collisions, 'text')} already held the symbols that --whitespace=cpm "
@@ -283,7 +284,10 @@ def token_lines(manifest: Manifest | PreparedManifest) -> list[str]:
         f"sampling: {write_law(tokens.law, numbers)}",
     ]
     if tokens.unknown:
-        lines.append(f"unknown to the model: {write_count(tokens.unknown, _unknown_are(tokens))}")
+        line = f"unknown to the model: {write_count(tokens.unknown, _unknown_are(tokens))}"
+        if _as_bytes(tokens):
+            line = f"characters without a token of their own, written as bytes: {tokens.unknown:,}"
+        lines.append(line)
     lines += end_lines(tokens.model)
     if found := tokens.control_strings:
         words = [
@@ -312,6 +316,11 @@ def token_lines(manifest: Manifest | PreparedManifest) -> list[str]:
 def _unknown_are(tokens: TokensEntry) -> str:
     """Say what is counted as unknown: a unigram model knows characters, another one tokens."""
     return "character" if "unigram" in str(tokens.model.get("kind")).lower() else "token"
+
+
+def _as_bytes(tokens: TokensEntry) -> bool:
+    """Say whether characters that a model doesn't know became tokens of bytes, and no unknown token."""
+    return tokens.model.get("unknown_as") == "bytes"
 
 
 def write_law(law: str, numbers: Mapping[str, float | None]) -> str:

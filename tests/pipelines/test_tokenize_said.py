@@ -10,6 +10,7 @@ import pytest
 import tokenizers
 
 from pipelines.jobs import command as jobs_command
+from pipelines.jobs.summary import token_lines
 from pipelines.tokenize import run
 from pipelines.verify import verify
 from tests.pipelines.tokenized import (
@@ -37,11 +38,14 @@ def test_a_model_of_another_language_is_warned_of(
     options = {"byte_fallback": True, "vocab_size": 330} if fallback else {}
     trained_model(tmp_path, ENGLISH, **options)
     caplog.set_level("WARNING", logger="dovetail")
+    said = "the text is unknown to the model"
+    if fallback:
+        said = "the characters have no token of their own"
     for name, text, warned in (
         ("mine", "the quick fox", ""),
         ("few", "the quick brown fox jumps over ж", ""),  # 1 of 34
-        ("other", "今天天气", r"80.0% of the text is unknown to the model \(4 of 5\)"),
-        ("more", "foxes ж", r"12.5% of the text is unknown to the model \(1 of 8\)"),
+        ("other", "今天天气", rf"80.0% of {said} \(4 of 5\)"),
+        ("more", "foxes ж", rf"12.5% of {said} \(1 of 8\)"),
     ):
         (tmp_path / name).write_text(f"{text}\n")
         caplog.clear()
@@ -52,6 +56,11 @@ def test_a_model_of_another_language_is_warned_of(
         assert manifest.tokens.unknown == sum(c >= "ж" for c in text)
         assert manifest.tokens.unknown_of == len(text) + 1  # one before the first word
         assert bool(re.search(warned, caplog.text)) if warned else not caplog.text, name
+        lines = "\n".join(token_lines(manifest))
+        assert ("without a token of their own, written as bytes: " in lines) == (
+            fallback and manifest.tokens.unknown > 0
+        )
+        assert ("unknown to the model: " in lines) == (not fallback and manifest.tokens.unknown > 0)
 
 
 def test_words_that_another_models_vocabulary_lacks_are_warned_of(

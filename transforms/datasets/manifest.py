@@ -254,8 +254,9 @@ class TokensEntry(_Part):
     """What tokenizing came to. The digests of sources are of their texts, the shards' of the tokens.
 
     Attributes:
-        model: URL, kind, number of ids and SHA-256 of the model, its bos and eos where they are put, and
-            the engine that encoded by a BPE model.
+        model: URL, kind, number of ids and SHA-256 of the model, its bos and eos where they are put, the
+            engine that encoded by a BPE model, and ``unknown_as`` where a unigram model writes unknown
+            characters as ``bytes``.
         law, alpha, nbest_size, dropout, proportion: how segmentations were drawn.
         decoded: whether the tokens were read, and the texts written.
         records, bytes: texts, and their bytes.

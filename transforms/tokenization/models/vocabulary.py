@@ -72,6 +72,11 @@ class Vocabulary:
     """float64[n], finite, for all laws but ``off``; None where they are ``log_probs``."""
 
     @property
+    def unknown_as_bytes(self) -> bool:
+        """Whether a character without a piece becomes the tokens of its bytes."""
+        return self.unknown is not None and self.unknown.byte_ids is not None
+
+    @property
     def missing_bytes(self) -> bytes:
         """The bytes that are no piece, in order: text in them may have no segmentation.
 
