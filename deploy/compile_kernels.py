@@ -41,7 +41,7 @@ def compile_kernels() -> list[Sampling]:
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.json")
-        path.write_text(json.dumps(content))
+        path.write_text(json.dumps(content), encoding="utf-8")
         tokenizer = Tokenizer.load(str(path))
         path = Path(folder, "other.model")
         path.write_bytes(other.getvalue())

@@ -62,8 +62,12 @@ def sdist_faults(names: Iterable[str]) -> list[str]:
 
 def version_faults() -> list[str]:
     """Return where the changelog and the citation don't say the version that is built."""
-    newest = re.search(r"^## \[([^]]+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    cited = re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    newest = re.search(
+        r"^## \[([^]]+)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    cited = re.search(
+        r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE
+    )
     return [
         f"{name} says version {said and said[1]}, and transforms/version.py {VERSION}"
         for name, said in (("CHANGELOG.md", newest), ("CITATION.cff", cited))

@@ -208,7 +208,7 @@ def to_text(pipeline: str) -> str:
 def main() -> None:
     """Write the files."""
     for pipeline in PIPELINES:
-        (HERE / f"{pipeline}.json").write_text(to_text(pipeline))
+        (HERE / f"{pipeline}.json").write_text(to_text(pipeline), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def start(given: argparse.Namespace) -> int:
         "taskmanagers": given.taskmanagers,
         "flags": [f"{k}={v}" for k, v in words.items()],
     }
-    (given.dir / "state.json").write_text(json.dumps(state))
+    (given.dir / "state.json").write_text(json.dumps(state), encoding="utf-8")
     with (given.dir / "supervisor.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, __file__, "supervise", "--dir", str(given.dir)],
@@ -108,7 +108,7 @@ def start(given: argparse.Namespace) -> int:
             stderr=log,
             start_new_session=True,
         )
-    (given.dir / "supervisor.pid").write_text(str(process.pid))
+    (given.dir / "supervisor.pid").write_text(str(process.pid), encoding="utf-8")
     end = time.monotonic() + _UP
     while _overview(port).get("taskmanagers", 0) < given.taskmanagers or not _answers(endpoint):
         if process.poll() is not None or time.monotonic() > end:
@@ -140,7 +140,7 @@ def status(given: argparse.Namespace) -> int:
         return 1
     state = _state(given.dir)
     overview = _overview(state["port"])
-    processes = json.loads((given.dir / "processes.json").read_text())
+    processes = json.loads((given.dir / "processes.json").read_text(encoding="utf-8"))
     print(json.dumps({**state, "processes": processes, "overview": overview}, indent=1))
     return 0
 
@@ -263,7 +263,7 @@ def _write_worker(folder: Path, port: int) -> Path:
     log = shlex.quote(str(folder / "log" / "worker"))
     lines.append(f'exec {python} {program} "$@" </dev/null >{log}-$$.log 2>&1')
     path = folder / "worker"
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     path.chmod(0o755)
     return path
 
@@ -308,7 +308,7 @@ def _write_configuration(given: argparse.Namespace, port: int) -> None:
     conf = given.dir / "conf"
     conf.mkdir(exist_ok=True)
     lines = (f"{name}: {json.dumps(value)}" for name, value in values.items())
-    (conf / "config.yaml").write_text("\n".join(lines) + "\n")
+    (conf / "config.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (conf / "log4j.properties").write_text(
         "rootLogger.level = INFO\n"
         "rootLogger.appenderRef.file.ref = File\n"
@@ -316,7 +316,8 @@ def _write_configuration(given: argparse.Namespace, port: int) -> None:
         "appender.file.type = FILE\n"
         "appender.file.fileName = ${sys:log.file}\n"
         "appender.file.layout.type = PatternLayout\n"
-        "appender.file.layout.pattern = %d{HH:mm:ss,SSS} %-5p %-40c{1} - %m%n\n"
+        "appender.file.layout.pattern = %d{HH:mm:ss,SSS} %-5p %-40c{1} - %m%n\n",
+        encoding="utf-8",
     )
 
 
@@ -341,16 +342,19 @@ def _spawn(command: list[str]) -> subprocess.Popen[bytes]:
 def _living(folder: Path) -> int | None:
     """Return the pid of a folder's supervisor, if it runs."""
     try:
-        pid = int((folder / "supervisor.pid").read_text())
+        pid = int((folder / "supervisor.pid").read_text(encoding="utf-8"))
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        alive = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        alive = (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+            != "Z"
+        )
     except (OSError, ValueError):
         return None
     return pid if alive and b"supervise" in command else None
 
 
 def _state(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / "state.json").read_text()))
+    return dict(json.loads((folder / "state.json").read_text(encoding="utf-8")))
 
 
 def _overview(port: int) -> dict[str, Any]:
@@ -367,9 +371,9 @@ def _answers(port: int) -> bool:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    if not path.exists() or path.read_text() != text:
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
         new = path.with_suffix(".new")
-        new.write_text(text)
+        new.write_text(text, encoding="utf-8")
         new.replace(path)
 
 

@@ -67,9 +67,7 @@ def summarize(manifest: Manifest, settings: RunSettings, *, seconds: float, peak
 def warnings(manifest: Manifest) -> Iterator[str]:
     """Yield what is likely not to be meant."""
     if not manifest.records:
-        read = any(source.digest.records or source.dropped for source in manifest.sources)
-        why = "every input record was dropped" if read else "the input has no records"
-        yield f"the output is empty: {why}"
+        yield f"the output is empty: {_why_empty(manifest)}"
     yield from bad_records(manifest)
     if ends_with_a_source(manifest.recipe):
         parts = manifest.mixture or []
@@ -78,6 +76,16 @@ def warnings(manifest: Manifest) -> Iterator[str]:
         yield from unused_warning([part.source for part in parts], have, used)
     yield from token_warnings(manifest)
     yield from split_warnings(manifest)
+
+
+def _why_empty(manifest: Manifest) -> str:
+    """Say why no record was written."""
+    if not any(source.digest.records or source.dropped for source in manifest.sources):
+        return "the input has no records"
+    for name, what in (("max_bytes", "record"), ("max_tokens", "row")):
+        if (most := manifest.recipe.get(name)) is not None:
+            return f"the first {what} exceeds --{name}={most}"
+    return "every input record was dropped"
 
 
 def said_peak(settings: RunSettings, peak: int) -> str:

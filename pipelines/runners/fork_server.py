@@ -43,7 +43,7 @@ def threads() -> list[str]:
     """Return the names of this process's threads, as the system knows them."""
     found = []
     for number in os.listdir("/proc/self/task"):
-        with open(f"/proc/self/task/{number}/comm") as file:
+        with open(f"/proc/self/task/{number}/comm", encoding="utf-8") as file:
             found.append(file.read().strip())
     return found
 

@@ -69,5 +69,5 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
 
 def _text(path: Path) -> str:
     with contextlib.suppress(OSError, ValueError):
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     return ""

@@ -75,6 +75,16 @@ def test_what_can_not_be_asked_is_refused_before_any_work(
     assert not (corpus.parent / "o").exists()
 
 
+def test_an_output_that_a_limit_leaves_empty_says_so(
+    corpus: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert mix(corpus, "--max_bytes=3").records == 0
+    assert "the output is empty: the first record exceeds --max_bytes=3" in caplog.text
+    caplog.clear()
+    assert mix(corpus, "--max_bytes=3", "--overwrite", names=("none",)).records == 0
+    assert "the output is empty: the input has no records" in caplog.text
+
+
 @pytest.mark.parametrize("flags", [["--weights=web=1,none=1"], ["--temperature=2"]])
 def test_an_empty_source_that_is_weighed_is_refused_and_named(
     corpus: Path, flags: list[str]

@@ -377,6 +377,6 @@ def stamp(room: Path) -> str:
     above = [room, *room.parents]
     for folder in above[: [folder.name for folder in above].index(_ROOM) + 1]:
         for path in sorted(folder.glob("*.py")):
-            source = path.read_text()
+            source = path.read_text(encoding="utf-8")
             hasher.update(f"{path.stem} {len(source)} {source}".encode())
     return hasher.hexdigest()

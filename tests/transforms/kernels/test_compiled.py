@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +42,25 @@ def test_a_change_of_what_is_compiled_counts_wherever_it_stands(
     path = kernels / f"{name}.py"
     path.write_text(path.read_text() + "\n# changed\n")
     assert compiled.stamp.__wrapped__(kernels / room) != before
+
+
+def test_sources_are_read_as_utf8_whatever_the_locale_is(kernels: Path) -> None:
+    (kernels / "segmentation/odd.py").write_text("# é\n", encoding="utf-8")
+    room = kernels / "segmentation"
+    code = (
+        "from pathlib import Path; from transforms.kernels import compiled; "
+        f"print(compiled.stamp(Path({str(room)!r})))"
+    )
+    posix = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **posix},
+        cwd=KERNELS.parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.stdout.strip() == compiled.stamp.__wrapped__(room), found.stderr
 
 
 def test_kernels_import_of_other_rooms_nothing() -> None:
