@@ -17,6 +17,7 @@ from pipelines.recipes.cli import LOG
 from pipelines.recipes.flag_errors import flag_of
 from pipelines.recipes.recipe import Recipe
 from pipelines.recipes.settings import RunSettings
+from pipelines.recipes.wording import write_count
 from pipelines.runners.choose_workers import choose_workers
 from pipelines.runners.clusters import CLUSTERS
 from transforms.datasets.dataset_inputs import manifest_beside
@@ -44,6 +45,8 @@ class Inputs:
         contents: what they hold.
         fingerprint: of the listing.
         tokenizers: which made the ids in their rows.
+        ignored: how many files beside them are not read, such as those whose names begin with a dot.
+        repeated: how many times a source's patterns name a file again, which is read once.
     """
 
     patterns: dict[str, list[str]]
@@ -52,6 +55,14 @@ class Inputs:
     contents: Contents
     fingerprint: str
     tokenizers: list[TokenizerEntry]
+    ignored: int = 0
+    repeated: int = 0
+
+    @property
+    def empty(self) -> int:
+        """How many files have no bytes."""
+        sizes = (table.column("size").to_numpy() for table in self.files.tables())
+        return sum(int((size == 0).sum()) for size in sizes)
 
 
 def spool_stdin(recipe: Recipe, settings: RunSettings, claim: Claim) -> Recipe:
@@ -133,6 +144,7 @@ def inspect_inputs(
     if (headers := header_warning(files, recipe)) is not None:
         LOG.warning("%s", headers)
     _refuse_other_lines(recipe, len(contents.line_format.header))
+    repeated = _count_repeated(sieves, contents)
     return Inputs(
         patterns=sources,
         files=files,
@@ -140,7 +152,22 @@ def inspect_inputs(
         contents=contents,
         fingerprint=fingerprint(files),
         tokenizers=tokenizers_of(files, contents.schema),
+        ignored=sum(sieve.held for sieve in sieves),
+        repeated=repeated,
     )
+
+
+def _count_repeated(sieves: Sequence[Sieve], contents: Contents) -> int:
+    """Return how many times files are named again, and say so."""
+    again = Counter[str]()
+    for sieve in sieves:
+        again[sieve.source] += sieve.matched
+    for source, amount in contents.amounts.items():
+        again[source] -= amount.files
+    for source in sorted(+again):
+        files = write_count(again[source], "file")
+        LOG.info("source %s: %s named more than once, but read once", source, files)
+    return (+again).total()
 
 
 def _require_one_kind(sieve: Sieve, recipe: Recipe) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from pydantic import BaseModel
 
 from pipelines.inputs.preflight import check_stores, urls_of
-from pipelines.jobs.dataset_json import dataset_json, plan_json
+from pipelines.jobs.dataset_json import dataset_json, inputs_json, plan_json
 from pipelines.jobs.disk_room import Need, require_room
 from pipelines.jobs.execute import Planned, execute
 from pipelines.outputs.claim import Claim, check_output, claim_output
@@ -262,7 +262,7 @@ class Command(Generic[R, S, J, M]):
             )
             if claim.handed_over:
                 if heard is not None:
-                    print_json(self._result(settings, heard) | {"submitted": True})
+                    print_json(self._result(settings, heard, job) | {"submitted": True})
                 return None
             text = storage.read_all(storage.join(claim.folder, layout.MANIFEST))
         manifest = self.manifest.model_validate_json(text)
@@ -270,15 +270,16 @@ class Command(Generic[R, S, J, M]):
         self.summarize(manifest, settings, seconds=seconds, peak=peak)
         if heard is not None:
             took = {"seconds": round(seconds, 3), "peak_memory_bytes": peak}
-            print_json(self._result(settings, heard) | dataset_json(manifest) | took)
+            print_json(self._result(settings, heard, job) | dataset_json(manifest) | took)
         return manifest
 
-    def _result(self, settings: S, heard: Sequence[str]) -> dict[str, Any]:
+    def _result(self, settings: S, heard: Sequence[str], job: J) -> dict[str, Any]:
         """Return what ``--json`` says first."""
         return {
             "command": self.kind.command,
             "output": settings.output,
             "warnings": list(heard),
+            **inputs_json(job.inputs),
         }
 
     def _plan(
@@ -303,7 +304,7 @@ class Command(Generic[R, S, J, M]):
         require_room(needs)
         if settings.plan and heard is not None:
             found = plan_json(job, needs, text) | {"expected": self.expect(job)}
-            print_json(self._result(settings, heard) | {"plan": found})
+            print_json(self._result(settings, heard, job) | {"plan": found})
         if not settings.plan:
             LOG.info(
                 "reading %s (%s) with %s, %s of memory%s for data; writing to %s",

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from pipelines.inputs.preflight import Inputs
 from pipelines.inputs.survey import Amount
 from pipelines.jobs.disk_room import Need
 from pipelines.jobs.execute import Planned
@@ -36,6 +37,15 @@ def dataset_json(manifest: BaseModel) -> dict[str, Any]:
         "blank_lines": manifest.blank_lines,
         "byte_order_marks": manifest.byte_order_marks,
         "trailing_bytes": manifest.trailing_bytes,
+    }
+
+
+def inputs_json(inputs: Inputs) -> dict[str, Any]:
+    """Return what of the input gives no records, or is there more than once."""
+    return {
+        "ignored_files": inputs.ignored,
+        "repeated_files": inputs.repeated,
+        "empty_files": inputs.empty,
     }
 
 

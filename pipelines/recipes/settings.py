@@ -52,7 +52,8 @@ class RunSettings(RecipePart):
     overwrite: bool = make_flag(
         False,
         OUTPUT,
-        "replace a dataset that is already in the output folder",
+        "replace a dataset that is already in the output folder. It is removed when the work "
+        "begins, after all checks, so a run that fails later leaves neither",
         brief="replace the dataset in the output folder",
     )
     runner: Literal["DirectRunner", "FlinkRunner", "PrismRunner", "DataflowRunner"] = make_flag(

@@ -100,3 +100,17 @@ def test_blocks_inside_of_lists_are_indented_by_four(page: Path) -> None:
     for number, line, fenced in lines_of(page.read_text("utf-8")):
         where = f"{page.relative_to(ROOT)}:{number}"
         assert fenced or not nested.match(line), f"{where}: indent it by four, or not at all"
+
+
+def test_readme_and_then_the_tutorial_can_be_followed_in_one_folder() -> None:
+    made = [
+        {
+            name
+            for block in blocks_of((ROOT / page).read_text("utf-8"))
+            if runs(block)
+            for name in re.findall(r"--output=(\S+)|(?:train_model\.py|--output) (\S+)", block.text)
+        }
+        for page in ("README.md", "docs/tutorial.md")
+    ]
+    assert all(made)
+    assert not made[0] & made[1], "two pages write to one place"

@@ -91,6 +91,21 @@ def test_a_mixture_has_requested_and_actual_shares_and_warnings(said: Any, tmp_p
     assert any("the mixture ends when tiny runs out" in text for text in found["warnings"])
 
 
+def test_files_that_give_nothing_are_counted(said: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, text in {"a.txt": "a\n", "_b.txt": "b\n", ".c.txt": "c\n", "d.txt.gz": ""}.items():
+        (folder / name).write_text(text)
+    flags = [f"--input={folder}/*", f"--input={folder}/a.txt", f"--output={tmp_path}/o", "--quiet"]
+    for more in (["--plan"], []):
+        found = said(pipelines.shuffle.main, *flags, *more)
+        assert {name: n for name, n in found.items() if name.endswith("_files")} == {
+            "ignored_files": 2,
+            "repeated_files": 1,
+            "empty_files": 1,
+        }
+
+
 def test_splits_say_what_each_has(said: Any, lines: Path, tmp_path: Path) -> None:
     flags = (f"--input={lines}", "--counts=train=60,test=rest", f"--output={tmp_path}/out")
     plan = said(pipelines.split.main, *flags, "--plan")

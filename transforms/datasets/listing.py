@@ -73,7 +73,7 @@ def list_source(
         if "/../" in path:  # behind a wildcard
             matches = ((normal(match), info) for match, info in matches)
         before = len(found)
-        found += pack_matches(fs, matches)
+        found += pack_matches(fs, _count(matches, sieve))
         sifted(sieve)
         if len(found) == before:
             why = _why_all_passed_over(sieve) if sieve.held else ""
@@ -138,6 +138,12 @@ def _expand(fs: Any, path: str, sieve: Sieve, apart: str) -> tuple[str, Iterable
             wild = f"{glob.escape(folder)}/{wild}"
         matched = follow_links(fs, _sift(fs, below, folder, sieve, apart))
     return folder, whole_datasets(fs, matched, pattern=sieve.pattern, wild=wild)
+
+
+def _count(matches: Iterable[Match], sieve: Sieve) -> Iterator[Match]:
+    for match in matches:
+        sieve.matched += 1
+        yield match
 
 
 def _sift(

@@ -41,6 +41,7 @@ class Sieve:
     Attributes:
         bare: whether the pattern says nothing of the files' own names.
         held: how many files were held back.
+        matched: how many files the pattern gave, as they are listed.
         names: of some of those, or of the folders that they are in.
         kinds: of the files that were let through, by extension; empty files have none.
         unasked: whether a file was given by name that doesn't have the extensions.
@@ -49,7 +50,7 @@ class Sieve:
     def __init__(self, pattern: str, extensions: Iterable[str] = (), *, source: str = "") -> None:
         self.pattern, self.source = pattern, source
         self.extensions = frozenset(extensions)
-        self.held = 0
+        self.held = self.matched = 0
         self.names: set[str] = set()
         self.unasked = False
         self.kinds: Counter[str] = Counter()
