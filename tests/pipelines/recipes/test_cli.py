@@ -19,7 +19,15 @@ import pipelines.shuffle
 import pipelines.verify
 from pipelines.recipes.cli import run_main
 from pipelines.runners.beam_flags import check_beam_flags, without_effect
-from tests.pipelines.support import ROOT, command, make_lines, read_tree, run, write_tree
+from tests.pipelines.support import (
+    ROOT,
+    command,
+    environment,
+    make_lines,
+    read_tree,
+    run,
+    write_tree,
+)
 from transforms.errors import DataError, UsageError
 
 
@@ -496,3 +504,29 @@ def test_importing_a_library_prints_nothing(package: str) -> None:
     lines = (done.stdout + done.stderr).decode().splitlines()
     assert [line for line in lines if "other news" not in line] == []
     assert len(lines) == 1
+
+
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_where_nothing_can_be_printed_an_error_says_what_was_done(
+    source: Path, tmp_path: Path, buffered: str
+) -> None:
+    folder = tmp_path / "o"
+    words = ("shuffle", f"--input={source}", f"--output={folder}", "--json", "--quiet")
+    why = "error: standard output can't be written: No space left on device"
+    for given, done in (
+        (words, f"; the dataset in {folder} is complete"),
+        (("show", str(folder)), ""),
+        (("show", str(folder), "--json"), ""),
+        (("verify", str(folder), "--json", "--quiet"), f"; {folder} matches its manifest"),
+    ):
+        with Path("/dev/full").open("wb") as full:
+            ended = subprocess.run(
+                [sys.executable, "-m", "pipelines", *given],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                env={**environment(), "PYTHONUNBUFFERED": buffered},
+                cwd=ROOT,
+                check=False,
+            )
+        assert (ended.returncode, ended.stderr.decode()) == (1, f"{why}{done}\n")
+    assert pipelines.verify.verify(str(folder))[1] == []
