@@ -10,6 +10,7 @@ from transforms.errors import DataError, UsageError
 from transforms.storage import files as storage
 from transforms.tokenization.models.load import WANTED
 from transforms.tokenization.models.texts import CPM_NEWLINE
+from transforms.tokenization.models.unigram import SPACE
 from transforms.tokenization.tokenizer import Tokenizer
 
 INSIDE = "·"
@@ -65,6 +66,8 @@ class TokenTexts:
                 begin = read = end
                 continue
             new = longer[len(known) :]
+            if not new and self._tokenizer.model.token(ids[end - 1]) == SPACE:
+                new = " "  # that the model puts before a text, and decoding takes away again
             if (not new or new.endswith(_BROKEN)) and end - read < _MOST_PENDING and end < len(ids):
                 out.append(INSIDE)
                 continue

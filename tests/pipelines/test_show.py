@@ -20,7 +20,7 @@ from pipelines.datasets.token_texts import INSIDE, TokenTexts
 from pipelines.datasets.visible import SHOWN, TokenLines, escape, show_record
 from tests.pipelines.datasets.prepared import write_prepared
 from tests.pipelines.support import run, write_tree
-from tests.pipelines.tokenized import write_model
+from tests.pipelines.tokenized import ENGLISH, trained_model, write_model
 from tests.transforms.trainers.support import (
     EOS,
     KINDS,
@@ -31,6 +31,8 @@ from tests.transforms.trainers.support import (
 )
 from transforms.errors import DataError, UsageError
 from transforms.kernels.packing.rows import Rows
+from transforms.tokenization.models.unigram import SPACE
+from transforms.tokenization.tokenizer import Tokenizer
 from transforms.trainers.formats import FORMATS
 
 CASES = [
@@ -247,6 +249,17 @@ def test_ids_that_end_inside_of_characters_show_so() -> None:
     ]
     assert texts.of([999, 97]) == ["999", "a"], "of another model"
     assert texts.of([]) == []
+
+
+def test_the_space_that_a_model_puts_before_a_text_is_a_blank(tmp_path: Path) -> None:
+    tokenizer = Tokenizer.load(str(trained_model(tmp_path, ENGLISH, vocab_size=40)))
+    [ids] = tokenizer.encode_batch(["xx the"]).lists()
+    space = tokenizer.model.token_id(SPACE)
+    assert ids[0] == space
+    texts = TokenTexts(tokenizer, {}).of(ids)
+    assert texts[0] == " "
+    assert INSIDE not in texts
+    assert "".join(texts) == " xx the"
 
 
 @pytest.mark.parametrize("colour", [False, True])
