@@ -23,6 +23,7 @@ EXAMPLES = """\
   dovetail show out/mix
   dovetail verify out/mix
 """
+_HELP = ("-h", "--help", "--help-all", "help")
 
 
 def _usage() -> str:
@@ -41,10 +42,12 @@ def _usage() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command by name; without one, list them."""
     given = list(sys.argv[1:] if argv is None else argv)
-    if not given or given[0] in ("-h", "--help", "--help-all", "help"):
+    if given and given[0] in _HELP and given[1:] and given[1] in COMMANDS:
+        given = [given[1], "--help-all" if given[0] == "--help-all" else "--help"]
+    if not given or given[0] in _HELP:
         print(_usage())
         return 0
-    if given[0] == "--version":
+    if given[0] in ("--version", "version"):
         from transforms.version import VERSION
 
         print(f"dovetail {VERSION}")
@@ -96,7 +99,7 @@ def _refuse(message: str, given: Sequence[str]) -> int:
     def run(argv: Sequence[str]) -> NoReturn:
         raise UsageError(message)
 
-    return run_main(run, given)
+    return run_main(run, [word for word in given if word == "--json"])
 
 
 def command() -> NoReturn:

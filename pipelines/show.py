@@ -19,7 +19,7 @@ from pipelines.datasets.manifests import AnyManifest, read_manifest
 from pipelines.datasets.visible import SHOWN, TokenLines, escape, show_record
 from pipelines.jobs.dataset_json import dataset_json
 from pipelines.recipes.access import access
-from pipelines.recipes.cli import leave, print_json, run_main
+from pipelines.recipes.cli import leave, print_json, printing, run_main
 from pipelines.recipes.fields import RUN, Modules, StorageOptions, make_flag
 from pipelines.recipes.settings import JSON_HELP
 from pipelines.recipes.wording import write_count
@@ -153,10 +153,11 @@ def show(folder: str, flags: _Flags, console: Console) -> AnyManifest:
 
 def _print(console: Console, line: Text, *, indent: int = 0) -> None:
     """Print a line, wrapped on a terminal and nowhere else."""
-    if console.is_terminal:
-        console.print(Padding(line, (0, 0, 0, indent), expand=False))
-    else:
-        console.print(Text(" " * indent) + line, soft_wrap=True)
+    with printing():
+        if console.is_terminal:
+            console.print(Padding(line, (0, 0, 0, indent), expand=False))
+        else:
+            console.print(Text(" " * indent) + line, soft_wrap=True)
 
 
 def _prepared(

@@ -177,7 +177,7 @@ def run(argv: Sequence[str], **given: Any) -> AnyManifest:
         ),
     )
     if flags.as_json:
-        print_json(result)
+        print_json(result, done=f"{folder} matches its manifest")
     return manifest
 
 

@@ -11,6 +11,7 @@ from pipelines.recipes.flag_errors import validate
 from pipelines.recipes.flag_parser import make_parser, refuse_rest
 from pipelines.recipes.help import COMMANDS
 from pipelines.recipes.store_options import refuse_secrets
+from transforms.errors import UsageError
 
 F = TypeVar("F", bound=BaseModel)
 
@@ -52,5 +53,7 @@ def parse(
     flags = {name: value for name, value in vars(args).items() if name in kind.model_fields}
     found = validate(kind, {**flags, **given})
     folder: str = args.folder
+    if not folder:
+        raise UsageError("DIR: expected the folder of a dataset, got an empty one")
     refuse_secrets(folder, flag="DIR")
     return folder, found

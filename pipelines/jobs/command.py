@@ -21,7 +21,7 @@ from pipelines.outputs.claim import Claim, check_output, claim_output
 from pipelines.recipes import exact_yaml
 from pipelines.recipes.access import access
 from pipelines.recipes.as_given import naming_as_given
-from pipelines.recipes.cli import LOG, heard_warnings, print_json, run_main
+from pipelines.recipes.cli import LOG, heard_warnings, print_json, printing, run_main
 from pipelines.recipes.flag_errors import Origin, flag_of, validate
 from pipelines.recipes.flag_parser import make_parser, parse
 from pipelines.recipes.recipe_file import (
@@ -156,7 +156,8 @@ class Command(Generic[R, S, J, M]):
         content = flags.pop("recipe") if isinstance(flags.get("recipe"), Mapping) else None
         asked = validate(RecipeFlags, _part(flags, RecipeFlags))
         if asked.print_schema:
-            print(json.dumps(json_schema(kind), indent=None if asked.as_json else 2))
+            with printing():
+                print(json.dumps(json_schema(kind), indent=None if asked.as_json else 2))
             return None
         origin = Origin()
         if asked.recipe is not None:
@@ -171,7 +172,8 @@ class Command(Generic[R, S, J, M]):
             if asked.as_json:
                 print_json(content)
             else:
-                print(exact_yaml.dump(content), end="")
+                with printing():
+                    print(exact_yaml.dump(content), end="")
             return None
         settings = validate(kind.settings, _part(flags, kind.settings), origin)
         if not asked.as_json:
@@ -262,7 +264,8 @@ class Command(Generic[R, S, J, M]):
             )
             if claim.handed_over:
                 if heard is not None:
-                    print_json(self._result(settings, heard, job) | {"submitted": True})
+                    result = self._result(settings, heard, job) | {"submitted": True}
+                    print_json(result, done="the job was submitted")
                 return None
             text = storage.read_all(storage.join(claim.folder, layout.MANIFEST))
         manifest = self.manifest.model_validate_json(text)
@@ -270,7 +273,8 @@ class Command(Generic[R, S, J, M]):
         self.summarize(manifest, settings, seconds=seconds, peak=peak)
         if heard is not None:
             took = {"seconds": round(seconds, 3), "peak_memory_bytes": peak}
-            print_json(self._result(settings, heard, job) | dataset_json(manifest) | took)
+            result = self._result(settings, heard, job) | dataset_json(manifest) | took
+            print_json(result, done=f"the dataset in {settings.output} is complete")
         return manifest
 
     def _result(self, settings: S, heard: Sequence[str], job: J) -> dict[str, Any]:
@@ -300,7 +304,8 @@ class Command(Generic[R, S, J, M]):
         if settings.plan:
             text = self.describe(job, needs)
             if heard is None:
-                print(text)
+                with printing():
+                    print(text)
         require_room(needs)
         if settings.plan and heard is not None:
             found = plan_json(job, needs, text) | {"expected": self.expect(job)}

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from pipelines.recipes.flag_errors import SHORT, flag_of
-from transforms.errors import DovetailError
+from transforms.errors import DovetailError, RunError
 
 LOG = logging.getLogger("dovetail")
 
@@ -61,9 +61,28 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
-def print_json(value: Mapping[str, Any]) -> None:
-    """Print one JSON object on a line of its own, as ``--json`` does."""
-    print(json.dumps(_plain(value), allow_nan=False))
+@contextlib.contextmanager
+def printing(*, done: str = "") -> Iterator[None]:
+    """Print all that is printed meanwhile; what a reader who has gone means, ``run_main`` knows.
+
+    Raises:
+        RunError: standard output can't be written; says ``done``, what the run did all the same.
+    """
+    try:
+        yield
+        print(end="", flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        why = error.strerror or error
+        raise RunError(f"standard output can't be written: {why}{done and f'; {done}'}") from error
+
+
+def print_json(value: Mapping[str, Any], *, done: str = "") -> None:
+    """Print one JSON object on a line of its own, as ``--json`` does; as of ``printing``."""
+    text = json.dumps(_plain(value), allow_nan=False)
+    with printing(done=done):
+        print(text)
 
 
 def _plain(value: Any) -> Any:
@@ -84,7 +103,7 @@ def _plain(value: Any) -> Any:
 def _say_error(kind: str, said: str, code: int, result: Mapping[str, Any] | None = None) -> int:
     """Print an error as ``--json`` does; return its exit code."""
     error = {"type": kind, "message": said, "exit_code": code}
-    with contextlib.suppress(OSError):  # nobody may read it any more
+    with contextlib.suppress(OSError, RunError):  # nobody may read it any more
         print_json({**(result or {}), "error": error})
     return code
 

@@ -141,8 +141,8 @@ def validate(model: type[M], values: dict[str, Any], origin: Origin | None = Non
         where = "" if origin.has(path) else f"{dotted(path[1:])}: "
         raise origin.error(f"{where}unknown field", (path, values.get(name)))
     message = _expected(first["type"], first.get("ctx", {})) or _PREFIX.sub("", first["msg"])
-    if first["type"] == "too_short" and first["input"] == "":  # else it speaks of items
-        message = "at least 1 character"
+    if first["type"].endswith("too_short") and first["input"] == "":  # else it speaks of items
+        message = "a value that isn't empty"
     expected = message if message.startswith("expected") else f"expected {message}"
     inner = [part for part in path[1:] if part != "[key]"]
     if origin.has(path):

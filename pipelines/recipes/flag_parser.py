@@ -24,7 +24,7 @@ _SAID = (
     (re.compile(r"^argument (\S+): "), r"\1: "),
     (re.compile(r"ignored explicit argument "), "expected no value, got "),
     (re.compile(r"expected (one|at least one) argument$"), r"expected \1 value, got none"),
-    (re.compile(r"^the following arguments are required: "), "missing: "),
+    (re.compile(r"^the following arguments are required: (.*)"), r"\1 is missing"),
 )
 
 
@@ -207,7 +207,7 @@ def refuse_rest(parser: CommandParser, rest: Sequence[str]) -> None:
         raise UsageError(f"{name}: expected one DIR, got another one; see --help")
     near = difflib.get_close_matches(name, parser._option_string_actions, n=1, cutoff=_NEAR)
     raise UsageError(
-        f"{rest[0]}: unknown flag; {f'did you mean {near[0]}?' if near else 'see --help'}"
+        f"{rest[0]}: unknown flag; {f'did you mean {near[0]}?' if near else 'see --help-all'}"
     )
 
 

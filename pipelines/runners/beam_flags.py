@@ -110,9 +110,10 @@ def check_beam_flags(flags: list[str], ours: Iterable[str]) -> list[str]:
         )
     # without the dashes, which would make all flags alike
     name = first.split("=", 1)[0].lstrip("-").replace("-", "_")
-    names = [flag.lstrip("-") for flag in (*ours, *groups)]
+    names = {flag.lstrip("-"): flag for flag in (*groups, *ours)}
+    names |= {old: f"--{new}" for old, new in FORMER.items() if old in names}
     near = difflib.get_close_matches(name, names, n=1, cutoff=_NEAR)
-    hint = f"did you mean --{FORMER.get(near[0], near[0])}?" if near else "see --help"
+    hint = f"did you mean {names[near[0]]}?" if near else "see --help-all"
     raise UsageError(f"{first}: unknown flag; {hint}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from pipelines.recipes.settings import RunSettings
-from pipelines.recipes.wording import write_size
+from pipelines.recipes.wording import write_count, write_memory, write_size
 from pipelines.runners.clusters import CLUSTERS
 from pipelines.runners.forked import can_fork
 from pipelines.runners.machine import cores_available, memory_available
@@ -19,6 +19,7 @@ from transforms.kernels.planning.plan import (
     Taken,
     Workers,
     count_workers,
+    least_memory,
     share_memory,
 )
 
@@ -75,6 +76,16 @@ def choose_workers(
     if mode is None:
         mode = "multi_processing" if count > 1 else "in_memory"
     processes = count if mode == "multi_processing" else 0
+    least = least_memory(count, processes, **taken)
+    if settings.memory is None and memory < least:  # --memory isn't to blame
+        blame, remedy = "", f"--memory={math.ceil(least / MIB)}MiB"
+        if settings.workers:
+            blame, remedy = f"--workers={count}: ", "fewer"
+        raise UsageError(
+            f"{blame}{write_count(count, 'worker')} need{'s' if count == 1 else ''} "
+            f"{write_memory(least)} of memory, but a run takes half of this machine's, which is "
+            f"{write_memory(memory)}; pass {remedy}"
+        )
     return share_memory(memory, count=count, processes=processes, **taken)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import numpy as np
 import numpy.typing as npt
 
@@ -74,8 +76,8 @@ def require_needs(name: str, needs: Needs, dataset: Dataset) -> None:
         return UsageError(f"{flag} {what}" + (f": {because}" if because else ""))
 
     if packing.kind not in needs.packings:
-        kinds = ", ".join(kind for kind in KINDS if kind in needs.packings)
-        length = " and --sequence_length" if packing.length is None else ""
+        length = ", and --sequence_length" if packing.length is None else ""
+        kinds = one_of(needs.packings)
         raise refuse("packings", f"needs --packing={kinds}{length}, got {packing.kind}")
     if needs.end and dataset.eos is None:
         raise refuse("end", "needs an EOS, and the tokenizer has none; pass --eos_token")
@@ -91,6 +93,16 @@ def require_needs(name: str, needs: Needs, dataset: Dataset) -> None:
                 f"{flag}: expected an id below {dataset.ids}, the number of ids, for {label}, got "
                 f"{one}; pass a --vocab_size that counts added tokens"
             )
+
+
+def one_of(packings: Container[Kind]) -> str:
+    """Write kinds of packing, of which one is needed.
+
+    >>> one_of({"pad"}), one_of({"concat", "pad", "best_fit"})
+    ('pad', 'concat, best_fit or pad')
+    """
+    *first, last = [kind for kind in KINDS if kind in packings]
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def require_filler(name: str, needs: Needs, dataset: Dataset) -> None:

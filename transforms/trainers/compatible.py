@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from transforms.errors import UsageError
-from transforms.trainers.checks import KINDS
+from transforms.trainers.checks import one_of
 from transforms.trainers.contract import Dataset, Format
 
 
@@ -29,16 +29,14 @@ def require_together(formats: Sequence[Format], dataset: Dataset) -> None:
 
 def _require_packing(one: Format, other: Format, dataset: Dataset) -> None:
     """Raise a UsageError where no packing is taken by both."""
-    kinds = [
-        [kind for kind in KINDS if kind in form.needs(dataset).packings] for form in (one, other)
-    ]
-    if {*kinds[0]} & {*kinds[1]}:
+    needs = [form.needs(dataset) for form in (one, other)]
+    if needs[0].packings & needs[1].packings:
         return
-    needs = [
-        f"{form.name} needs --packing={', '.join(own)} ({form.needs(dataset).because['packings']})"
-        for form, own in zip((one, other), kinds, strict=True)
+    said = [
+        f"{form.name} needs --packing={one_of(own.packings)} ({own.because['packings']})"
+        for form, own in zip((one, other), needs, strict=True)
     ]
-    raise _apart(one, other, "; ".join(needs))
+    raise _apart(one, other, "; ".join(said))
 
 
 def _require_whole(one: Format, other: Format, dataset: Dataset) -> None:

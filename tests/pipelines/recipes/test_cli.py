@@ -19,7 +19,15 @@ import pipelines.shuffle
 import pipelines.verify
 from pipelines.recipes.cli import run_main
 from pipelines.runners.beam_flags import check_beam_flags, without_effect
-from tests.pipelines.support import ROOT, command, make_lines, read_tree, run, write_tree
+from tests.pipelines.support import (
+    ROOT,
+    command,
+    environment,
+    make_lines,
+    read_tree,
+    run,
+    write_tree,
+)
 from transforms.errors import DataError, UsageError
 
 
@@ -43,6 +51,7 @@ def source(tmp_path: Path) -> Path:
         ("--num_shard=2", "--num_shards"),
         ("--num-shard=2", "--num_shards"),
         ("--worker=2", "--workers"),
+        ("--o", "-o"),
     ],
 )
 def test_an_unknown_flag_names_the_nearest_of_ours_and_of_beams(
@@ -65,7 +74,7 @@ def test_a_dry_run_is_called_a_plan_and_nothing_is_done(
 
 @pytest.mark.parametrize("flag", ["--qqqqqq=1", "--seq_length=1024", "--threads=2", "--x=1"])
 def test_an_unknown_flag_that_is_near_nothing_is_refused_too(source: Path, flag: str) -> None:
-    with pytest.raises(UsageError, match=f"{flag}: unknown flag; see --help"):
+    with pytest.raises(UsageError, match=f"{flag}: unknown flag; see --help-all"):
         run(f"--input={source}", "--output=o", flag)
 
 
@@ -333,10 +342,13 @@ def test_a_signal_is_told_of_while_the_command_is_imported(more: list[str]) -> N
     assert (json.loads(done.stdout) if more else done.stdout) == ({"error": error} if more else b"")
 
 
-@pytest.mark.parametrize("command_", [[], ["shuffle"], ["verify"], ["show"]])
-def test_the_version_is_told(command_: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [["--version"], ["version"], *([name, "--version"] for name in ("shuffle", "verify", "show"))],
+)
+def test_the_version_is_told(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     try:
-        code = pipelines.__main__.main([*command_, "--version"])
+        code = pipelines.__main__.main(words)
     except SystemExit as ended:
         code = int(ended.code or 0)
     assert code == 0
@@ -349,6 +361,7 @@ def test_the_version_is_told(command_: list[str], capsys: pytest.CaptureFixture[
         ("shufle", "did you mean shuffle?"),
         ("qqq", "one of shuffle, tokenize, prepare, split, verify, show"),
         ("--output=x", "shuffle"),
+        ("-v", "shuffle"),
     ],
 )
 def test_an_unknown_command_names_the_nearest_or_all(
@@ -357,7 +370,30 @@ def test_an_unknown_command_names_the_nearest_or_all(
     assert pipelines.__main__.main([word]) == 2
     err = capsys.readouterr().err
     assert err.startswith(f"error: {word}: unknown command")
+    assert err.count("\n") == 1
     assert hint in err
+
+
+@pytest.mark.parametrize("word", ["help", "-h", "--help", "--help-all"])
+def test_the_help_of_a_command_is_found_behind_the_word(
+    word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        pipelines.__main__.main([word, "shuffle"])
+    assert not ended.value.code
+    printed = capsys.readouterr().out
+    assert printed.startswith("dovetail shuffle: ")
+    assert ("--help-all shows all" in printed) == (word != "--help-all")
+
+
+@pytest.mark.parametrize("name", ["verify", "show"])
+def test_what_reads_a_dataset_needs_its_folder(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert pipelines.__main__.main([name]) == 2
+    assert capsys.readouterr().err == "error: DIR is missing; see --help\n"
+    assert pipelines.__main__.main([name, ""]) == 2
+    assert "error: DIR: expected the folder of a dataset, got an" in capsys.readouterr().err
 
 
 def test_a_command_gets_the_flags_and_gives_its_exit_code(
@@ -468,3 +504,29 @@ def test_importing_a_library_prints_nothing(package: str) -> None:
     lines = (done.stdout + done.stderr).decode().splitlines()
     assert [line for line in lines if "other news" not in line] == []
     assert len(lines) == 1
+
+
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_where_nothing_can_be_printed_an_error_says_what_was_done(
+    source: Path, tmp_path: Path, buffered: str
+) -> None:
+    folder = tmp_path / "o"
+    words = ("shuffle", f"--input={source}", f"--output={folder}", "--json", "--quiet")
+    why = "error: standard output can't be written: No space left on device"
+    for given, done in (
+        (words, f"; the dataset in {folder} is complete"),
+        (("show", str(folder)), ""),
+        (("show", str(folder), "--json"), ""),
+        (("verify", str(folder), "--json", "--quiet"), f"; {folder} matches its manifest"),
+    ):
+        with Path("/dev/full").open("wb") as full:
+            ended = subprocess.run(
+                [sys.executable, "-m", "pipelines", *given],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                env={**environment(), "PYTHONUNBUFFERED": buffered},
+                cwd=ROOT,
+                check=False,
+            )
+        assert (ended.returncode, ended.stderr.decode()) == (1, f"{why}{done}\n")
+    assert pipelines.verify.verify(str(folder))[1] == []

@@ -143,7 +143,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         ONE | {"split": "a=1%", "sample_splits": True},
         "--sample_splits: expected --sampling with it, got off",
     ),
-    (ONE | {"document_end": ""}, "--document_end=: expected at least 1 character"),
+    (ONE | {"document_end": ""}, "--document_end=: expected a value that isn't empty"),
     (ONE | {"split": "validation=0.5"}, "expected NAME=SHARE%"),
     (ONE | {"split": {"validation": 0.5}}, "did you mean validation=50%?"),
     (ONE | {"split": "a=1%,a=2%"}, "expected each split once, got a twice"),

@@ -268,7 +268,7 @@ def test_a_secret_in_a_file_is_refused_and_not_repeated(
         (".", "--recipe=.: expected a file; the recipe of a dataset is in its manifest.json"),
         ("gopher://x/y", "--recipe=gopher://x/y: expected a path or a URL"),
         ("s3://AK:hunter2@b/x", "--recipe=s3://...@b/x: the URL holds what looks like a secret"),
-        ("", "--recipe=: expected at least 1 character"),
+        ("", "--recipe=: expected a value that isn't empty"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(url: str, words: str) -> None:

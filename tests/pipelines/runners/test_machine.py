@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import psutil
@@ -12,6 +13,7 @@ from pipelines.recipes.settings import Settings
 from pipelines.runners import choose_workers as runners
 from pipelines.runners.machine import cores_available, memory_available
 from tests.pipelines.support import write_tree
+from transforms.errors import UsageError
 from transforms.kernels.planning.plan import share_memory
 
 MIB = 1 << 20
@@ -120,3 +122,19 @@ def test_half_of_what_the_group_allows_is_the_default_and_its_quota_that_of_work
     settings = Settings(runner="DirectRunner", output="o")
     expected = share_memory(1200 * MIB, count=2, processes=2, forked=True)
     assert runners.choose_workers(settings, 10 << 30) == expected
+
+
+def test_what_asks_for_too_much_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runners, "memory_available", lambda: 8 << 30)
+    with pytest.raises(UsageError) as raised:
+        runners.choose_workers(Settings(runner="DirectRunner", output="o", workers=100_000), 1)
+    assert re.fullmatch(
+        r"--workers=100000: 100,000 workers need \d\.\d\d TiB of memory, but a run takes half of this "
+        r"machine's, which is 4 GiB; pass fewer",
+        str(raised.value),
+    )
+    monkeypatch.setattr(runners, "memory_available", lambda: 300 * MIB)
+    with pytest.raises(
+        UsageError, match=r"^1 worker needs .*which is 150 MiB; pass --memory=\d+MiB"
+    ):
+        runners.choose_workers(Settings(runner="DirectRunner", output="o"), 1)

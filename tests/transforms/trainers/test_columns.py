@@ -194,7 +194,7 @@ def test_a_layout_that_is_not_there_is_refused() -> None:
     with pytest.raises(UsageError, match="--layout: expected plain or megatron_bridge, got bridge"):
         Parquet().require(dataset_of("concat", options={"layout": "bridge"}))
     with pytest.raises(
-        UsageError, match=r"needs --packing=concat, best_fit, pad, buckets and --seq"
+        UsageError, match=r"needs --packing=concat, best_fit, pad or buckets, and --seq"
     ):
         Parquet().require(dataset_of("none", options=BRIDGE))
     Arrow().require(dataset_of("none", options=BRIDGE))  # it is Parquet's alone

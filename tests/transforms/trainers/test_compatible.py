@@ -66,7 +66,8 @@ def test_kept_columns_and_rows_of_one_length_are_named_together(more: dict[str, 
         assert "--output_format=parquet,olmo can't be written from the same rows" in said
         assert "parquet needs --packing=none (the kept columns of a document" in said
         assert (
-            "olmo needs --packing=concat, best_fit, pad (OLMo-core reads rows of one length" in said
+            "olmo needs --packing=concat, best_fit or pad (OLMo-core reads rows of one length"
+            in said
         )
 
 
@@ -90,6 +91,6 @@ def test_whole_documents_beside_rows_that_lose_none(kind: Any) -> None:
 
 def test_one_format_by_itself_is_refused_as_before() -> None:
     with pytest.raises(
-        UsageError, match="--output_format=olmo needs --packing=concat, best_fit, pad"
+        UsageError, match="--output_format=olmo needs --packing=concat, best_fit or pad"
     ):
         require_together([Parquet(), Olmo()], dataset_of("buckets"))

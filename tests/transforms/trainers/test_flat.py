@@ -77,7 +77,7 @@ def test_what_cannot_be_written_is_refused_by_the_flag() -> None:
     with pytest.raises(UsageError, match="--header: expected none or llmc, got yes"):
         FLAT.require(dataset_of(options={"header": "yes"}))
     with pytest.raises(
-        UsageError, match="needs --packing=none, concat, best_fit, pad, got buckets"
+        UsageError, match="needs --packing=none, concat, best_fit or pad, got buckets"
     ):
         FLAT.require(dataset_of("buckets"))
     bare = dataset_of(packing=Packing(kind="concat", length=16), eos=None, pad=None)

@@ -121,7 +121,7 @@ def test_what_it_needs_is_said_by_flag() -> None:
     with pytest.raises(UsageError, match="needs an EOS, and the tokenizer has none"):
         FORM.require(replace(DOCUMENTS, eos=None, packing=Packing()))
     buckets = dataset_of("buckets", options={"megatron": "rows"})
-    with pytest.raises(UsageError, match="needs --packing=concat, best_fit, pad, got buckets"):
+    with pytest.raises(UsageError, match="needs --packing=concat, best_fit or pad, got buckets"):
         FORM.require(buckets)
     none = dataset_of("none", options={"megatron": "rows"})
     with pytest.raises(UsageError, match="and --sequence_length, got none"):

@@ -143,9 +143,9 @@ def test_rows_of_another_length_are_named() -> None:
     [
         (
             dataset_of("none"),
-            "needs --packing=concat, best_fit, pad and --sequence_length, got none",
+            "needs --packing=concat, best_fit or pad, and --sequence_length, got none",
         ),
-        (dataset_of("buckets"), "needs --packing=concat, best_fit, pad, got buckets"),
+        (dataset_of("buckets"), "needs --packing=concat, best_fit or pad, got buckets"),
         (dataset_of("concat", eos=None), "needs an EOS, and the tokenizer has none"),
         (
             dataset_of("concat", packing=Packing(kind="concat", length=16)),

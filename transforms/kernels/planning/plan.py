@@ -103,6 +103,11 @@ def base_memory(count: int, processes: int, **taken: Unpack[Taken]) -> int:
     return base + count * taken.get("window", 0) + copies * taken.get("shared", 0)
 
 
+def least_memory(count: int, processes: int, **taken: Unpack[Taken]) -> int:
+    """Return the least memory that can be shared among workers; arguments as of ``share_memory``."""
+    return base_memory(count, processes, **taken) + count * LEAST_PAYLOAD
+
+
 def _size(size: int) -> str:
     """Write a number of bytes as a person would have given it."""
     units = {"MiB": MIB, "MB": 10**6}
@@ -121,7 +126,7 @@ def share_memory(memory: int, *, count: int, processes: int, **taken: Unpack[Tak
         UsageError: it is too little; says what works.
     """
     base = base_memory(count, processes, **taken)
-    least = base + count * LEAST_PAYLOAD
+    least = least_memory(count, processes, **taken)
     if memory < least:
         need = math.ceil(least / MIB)
         alone = count > 1 and memory >= base_memory(1, 0, **taken) + LEAST_PAYLOAD
