@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import gc
+import logging
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -76,3 +78,16 @@ def _quick_beam() -> Iterator[None]:
         patch.setattr(PipelineOptions, "view_as", view_once)
         patch.setattr(userstate, "get_dofn_specs", specs_once)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _same_process() -> Iterator[None]:
+    """Take back what a command's ``main`` does to the process that it expects to own."""
+    ours, root = logging.getLogger("dovetail"), logging.getLogger()
+    handler = signal.getsignal(signal.SIGTERM)
+    before = ours.level, ours.propagate, list(root.handlers)
+    yield
+    ours.setLevel(before[0])
+    ours.propagate = before[1]
+    root.handlers[:] = before[2]
+    signal.signal(signal.SIGTERM, handler)

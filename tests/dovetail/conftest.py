@@ -1,5 +1,5 @@
 """Tests here run whole commands, as those of ``tests.pipelines`` do, and get what they get."""
 
-from tests.pipelines.conftest import _quick_runs, _same_process, logs
+from tests.pipelines.conftest import _quick_runs, logs
 
-__all__ = ["_quick_runs", "_same_process", "logs"]
+__all__ = ["_quick_runs", "logs"]

@@ -95,6 +95,7 @@ def test_transforms_got_by_it_are_found_again_in_workers() -> None:
     assert cloudpickle_pickler.loads(packed)() == "exact"
 
 
+@pytest.mark.slow
 def test_folders_of_the_users_beside_a_script_are_in_nobodys_way(tmp_path: Path) -> None:
     trap = b"raise SystemExit('shadowed')\n"
     write_tree(tmp_path, {f"{name}/__init__.py": trap for name in ("pipelines", "transforms")})

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,16 +38,3 @@ def _quick_runs() -> Iterator[None]:
         patch.setattr(os, "fsync", lambda _: None)
         patch.setattr(watch, "_proportional", resident)
         yield
-
-
-@pytest.fixture(autouse=True)
-def _same_process() -> Iterator[None]:
-    """Take back what a command's ``main`` does to the process that it expects to own."""
-    ours, root = logging.getLogger("dovetail"), logging.getLogger()
-    handler = signal.getsignal(signal.SIGTERM)
-    before = ours.level, ours.propagate, list(root.handlers)
-    yield
-    ours.setLevel(before[0])
-    ours.propagate = before[1]
-    root.handlers[:] = before[2]
-    signal.signal(signal.SIGTERM, handler)

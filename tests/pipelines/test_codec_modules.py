@@ -66,6 +66,7 @@ def test_the_example_reads_and_writes_in_two_processes(
     assert done.returncode == 1
 
 
+@pytest.mark.slow
 def test_an_entry_point_needs_no_flag(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = shuffle(corpus, "plain", "a")
     write_tree(

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.pipelines.conftest import _quick_runs, _same_process, logs  # noqa: F401  # fixtures that stand for here too
+from tests.pipelines.conftest import _quick_runs, logs  # noqa: F401  # fixtures that stand for here too
 from tests.pipelines.support import environment
 from transforms.storage import files as storage
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.pipelines.conftest import _same_process, logs  # noqa: F401  # fixtures that stand for here too
+from tests.pipelines.conftest import logs  # noqa: F401  # fixtures that stand for here too
 from tests.pipelines.support import environment
 from tests.runners.dataflow.fake_dataflow import PROJECT, REGION, TOKEN
 from tests.stores.conftest import forget_stores, serve, tree

@@ -290,7 +290,7 @@ def test_stages_that_cannot_be_are_refused() -> None:
     with pytest.raises(UsageError, match="stage 1: expected weights"):
         draft_stages([Stage(union, Until("records", 3)), Stage(union)], amounts)
     weighed = Mixture(sources=("a", "b"), weights=(Fraction(1), Fraction(1)))
-    with pytest.raises(UsageError, match=r"stage 2: source b: expected records"):
+    with pytest.raises(UsageError, match=r"stage 2: source b has a weight, but no records"):
         draft_stages(
             [
                 Stage(Mixture(sources=("a", "b"), weights=(Fraction(1), Fraction(0)))),
