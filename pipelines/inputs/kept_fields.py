@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -97,18 +98,22 @@ def required_text(recipe: Recipe) -> str | None:
     return recipe.text_field if recipe.on_bad_record == "fail" else None
 
 
-def require_text(text: str, lines: Mapping[str, Fields]) -> None:
+def require_text(text: str, lines: Mapping[str, Fields], *, everywhere: bool) -> None:
     """Raise InputError where JSON lines that were looked at don't have the fields that hold the text.
 
     Args:
         text: as of ``TextField``.
         lines: as of ``settle``.
+        everywhere: whether some records of every file have to have them, or those of one are enough.
     """
-    seen = [field for fields in lines.values() for field in fields]
-    for name in TextField.parse(text).names:
+    every = [field for fields in lines.values() for field in fields]
+    groups = [("", every)]
+    if everywhere and len(lines) > 1:
+        groups += [(f"{file}: ", list(fields)) for file, fields in lines.items()]
+    for (where, seen), name in itertools.product(groups, TextField.parse(text).names):
         if seen and not {name, name.partition(".")[0]} & {*seen}:
             raise InputError(
-                f"--text_field={text}: no record that was looked at has a field {name}; they "
+                f"{where}--text_field={text}: no record that was looked at has a field {name}; they "
                 f"have {', '.join(list(dict.fromkeys(seen))[:_NAMED])}{nearest(name, seen)}"
             )
 

@@ -166,7 +166,7 @@ def look_into(
     kept = None
     fields = {file.url: look.fields for file, look in looks.items() if look.fields is not None}
     if named := text or required_text(recipe):
-        require_text(named, fields)
+        require_text(named, fields, everywhere=recipe.on_bad_record == "fail")
     if keep:
         rows = {file.url: look.kept for file, look in looks.items() if look.kept is not None}
         kept = settle(keep, rows=rows, lines=fields)

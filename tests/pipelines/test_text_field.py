@@ -256,7 +256,10 @@ def test_a_field_that_no_line_has_is_refused_before_any_work(tmp_path: Path) -> 
         is None
     )
     few = f"--input=few={tmp_path / 'in/few.jsonl'}"
-    assert run(poems, few, "--text_field=bodi", out, "--overwrite", "--plan") is None
+    assert run(few, "--text_field=bodi", out, "--overwrite", "--plan") is None
+    # a file of which none has it is named, whatever others have
+    with pytest.raises(InputError, match=r"p\.jsonl: --text_field=bodi: no record .* field bodi"):
+        run(poems, few, "--text_field=bodi", out, "--overwrite")
     assert run(poems, out, "--overwrite").digest == was
 
 
