@@ -130,7 +130,7 @@ def test_tokenizing_goes_on_without_its_launcher(
     assert json.loads(there["_incomplete.json"])["patience"] == 900
     again = cloud.start("-m", "pipelines.tokenize", *flags, "--overwrite")
     assert again.stderr is not None
-    waiting = next(line for line in again.stderr if "whether it is still running" in line or "Error" in line)
+    waiting = next(line for line in again.stderr if "is still running" in line or "Error" in line)
     assert "waiting 900 s" in waiting
     assert cloud.see_through("tokens") == 3  # now it works, and what it writes changes
     _, said = again.communicate(timeout=120)
