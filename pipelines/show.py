@@ -111,7 +111,7 @@ class _Console(Console):
 
     def on_broken_pipe(self) -> None:
         """Raise what rich is handling just now."""
-        raise  # noqa: PLE0704
+        raise  # noqa: PLE0704  # rich calls this while it handles the error
 
 
 class _Shown(NamedTuple):
